@@ -1,1 +1,13 @@
-//! stub
+//! The vocabulary of Verdict. Pure: no I/O, no clock, no randomness; time and entropy are arguments.
+//!
+//! Three nouns: the [`Manifest`](manifest::Manifest) says what a version declares, the
+//! [`AdmittedArtifact`](artifact::AdmittedArtifact) is a version that may answer here, and the
+//! [`Record`](record::Record) is what the log keeps of one outcome.
+
+pub mod digest;
+pub mod limits;
+pub mod manifest;
+pub mod name;
+pub mod outcome;
+pub mod pointer;
+pub mod time;
