@@ -1,1 +1,3 @@
-//! stub
+//! What the test programs share.
+
+pub mod suites;
