@@ -10,4 +10,5 @@ pub mod manifest;
 pub mod name;
 pub mod outcome;
 pub mod pointer;
+pub mod refusal;
 pub mod time;
