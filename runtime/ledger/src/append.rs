@@ -1,0 +1,135 @@
+//! The handle to an append that is under way.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::LedgerError;
+
+/// An append under way: await it, or block on [`Append::wait`]. It resolves to the entry's index when the entry is
+/// durable (or, in a ledger that buffers, written). The entry is appended whether or not anyone waits.
+#[must_use = "an entry is recorded only when its append has resolved"]
+#[derive(Debug)]
+pub struct Append(Arc<Slot>);
+
+impl Append {
+    /// Blocks until the append resolves. For threads, not for async tasks.
+    ///
+    /// # Errors
+    /// Those of [`crate::Ledger::append`].
+    pub fn wait(self) -> Result<u64, LedgerError> {
+        let mut state = self.0.state();
+        loop {
+            if let Some(result) = &state.result {
+                return result.clone();
+            }
+            state = self.0.resolved.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// An append that resolved before it began.
+    pub(crate) fn refused(error: LedgerError) -> Self {
+        let (append, completion) = pair();
+        completion.complete(Err(error));
+        append
+    }
+}
+
+impl Future for Append {
+    type Output = Result<u64, LedgerError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.state();
+        match &state.result {
+            Some(result) => Poll::Ready(result.clone()),
+            None => {
+                state.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The writer's side: completes the append exactly once, also when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Completion(Option<Arc<Slot>>);
+
+impl Completion {
+    pub(crate) fn complete(mut self, result: Result<u64, LedgerError>) {
+        if let Some(slot) = self.0.take() {
+            slot.resolve(result);
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            slot.resolve(Err(LedgerError::Closed));
+        }
+    }
+}
+
+pub(crate) fn pair() -> (Append, Completion) {
+    let slot = Arc::new(Slot::default());
+    (Append(slot.clone()), Completion(Some(slot)))
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    state: Mutex<State>,
+    resolved: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    result: Option<Result<u64, LedgerError>>,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn resolve(&self, result: Result<u64, LedgerError>) {
+        let mut state = self.state();
+        state.result = Some(result);
+        let waker = state.waker.take();
+        drop(state);
+        self.resolved.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_for_a_thread_that_waits() {
+        let (append, completion) = pair();
+        let waiting = std::thread::spawn(move || append.wait());
+        completion.complete(Ok(7));
+        assert_eq!(waiting.join().unwrap().unwrap(), 7);
+    }
+
+    #[test]
+    fn a_dropped_completion_resolves_too() {
+        let (append, completion) = pair();
+        drop(completion);
+        assert!(matches!(append.wait(), Err(LedgerError::Closed)));
+    }
+
+    #[test]
+    fn wakes_a_task_that_polls() {
+        let (mut append, completion) = pair();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut append).poll(&mut context).is_pending());
+        completion.complete(Ok(1));
+        assert!(matches!(Pin::new(&mut append).poll(&mut context), Poll::Ready(Ok(1))));
+    }
+}

@@ -1,0 +1,329 @@
+//! The writer: the one thread that appends to the journal. It takes whatever is queued, makes it durable in one go and
+//! then tells the callers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::append::Completion;
+use crate::journal::{self, BATCH_HEADER_BYTES, BatchHeader, Entry, EvidenceLocation, Location};
+use crate::shared::{Appended, Log, Shared, Work, add};
+use crate::storage::StorageFile;
+use crate::{Durability, LedgerError, LogName};
+
+/// A batch takes from the queue until it has this much. Bytes.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// How long a buffering ledger leaves acknowledged entries unsynced, at most, while it is busy with nothing else.
+const UNSYNCED_TIME_MAX: Duration = Duration::from_millis(100);
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    journal: Segment,
+    evidence: Segment,
+    /// The last batch written.
+    sequence: u64,
+    /// The last batch known to be durable.
+    durable: u64,
+    /// Logs with entries that are written and not yet synced, with their size after them.
+    unsynced: BTreeMap<LogName, (Arc<Log>, u64)>,
+    unsynced_since: Option<Instant>,
+}
+
+/// A row of segment files, of which the last is open.
+struct Segment {
+    path: fn(u32) -> String,
+    /// The number of the open segment, or of the last that was ever used.
+    number: u32,
+    open: Option<Box<dyn StorageFile>>,
+    bytes: u64,
+    dirty: bool,
+}
+
+struct Placed {
+    log: Arc<Log>,
+    index: u64,
+    offset: u32,
+}
+
+impl Writer {
+    /// A writer after recovery: `sequence` is the last batch in the journal, all of which is durable.
+    pub(crate) fn new(shared: Arc<Shared>, sequence: u64, journal: u32, evidence: u32) -> Self {
+        Self {
+            shared,
+            journal: Segment::new(journal::segment_path, journal),
+            evidence: Segment::new(journal::evidence_path, evidence),
+            sequence,
+            durable: sequence,
+            unsynced: BTreeMap::new(),
+            unsynced_since: None,
+        }
+    }
+
+    /// Works until the queue is closed and empty, or a write fails.
+    pub(crate) fn run(mut self) {
+        while let Some(works) = self.next_works() {
+            if let Err(error) = self.work(works) {
+                self.shared.stop(&error);
+                break;
+            }
+        }
+        if self.shared.running().is_ok() {
+            if let Err(error) = self.sync() {
+                self.shared.stop(&error);
+            }
+        }
+        self.refuse_the_rest();
+    }
+
+    /// What is queued, in order; nothing when it is time to sync; `None` when there will be no more.
+    fn next_works(&self) -> Option<Vec<(Work, Completion)>> {
+        let mut queue = self.shared.queue();
+        while queue.works.is_empty() {
+            if queue.closing || self.shared.running().is_err() {
+                return None;
+            }
+            let wait = self.unsynced_since.map(|since| UNSYNCED_TIME_MAX.saturating_sub(since.elapsed()));
+            queue = match wait {
+                None => self.shared.queue_changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return Some(Vec::new()),
+                Some(wait) => {
+                    let waited = self.shared.queue_changed.wait_timeout(queue, wait);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES_MAX
+            && let Some((work, completion)) = queue.works.pop_front()
+        {
+            bytes += work.bytes();
+            taken.push((work, completion));
+        }
+        queue.bytes = queue.bytes.saturating_sub(bytes);
+        Some(taken)
+    }
+
+    /// Writes the appends as one batch, syncs if it must, and only then completes them.
+    fn work(&mut self, works: Vec<(Work, Completion)>) -> Result<(), LedgerError> {
+        let (mut appends, mut appending, mut flushing) = (Vec::new(), Vec::new(), Vec::new());
+        for (work, completion) in works {
+            match work {
+                Work::Flush => flushing.push(completion),
+                Work::Append(append) => {
+                    appends.push(append);
+                    appending.push(completion);
+                }
+            }
+        }
+        let written = if appends.is_empty() { Ok(Vec::new()) } else { self.write(&appends) };
+        let overdue = self.unsynced_since.is_some_and(|since| since.elapsed() >= UNSYNCED_TIME_MAX);
+        let must_sync =
+            self.shared.config.durability == Durability::Durable || !flushing.is_empty() || overdue;
+        let synced =
+            written.and_then(|placed| if must_sync { self.sync().map(|()| placed) } else { Ok(placed) });
+        match synced {
+            Ok(placed) => {
+                add(&self.shared.counters.acknowledged, placed.len());
+                placed.iter().zip(appending).for_each(|(placed, append)| append.complete(Ok(placed.index)));
+                flushing.into_iter().for_each(|flush| flush.complete(Ok(0)));
+                Ok(())
+            }
+            Err(error) => {
+                // Stopped before anyone hears of it: a caller that tries again must find the ledger stopped.
+                self.shared.stop(&error);
+                add(&self.shared.counters.failed, appending.len());
+                appending.into_iter().chain(flushing).for_each(|append| append.complete(Err(error.clone())));
+                Err(error)
+            }
+        }
+    }
+
+    /// Evidence first, and durable before the journal speaks of it; then the journal.
+    fn write(&mut self, appends: &[Appended]) -> Result<Vec<Placed>, LedgerError> {
+        let evidence = self.write_evidence(appends)?;
+        let (batch, placed) = self.batch(appends, &evidence)?;
+        if self.journal.is_full(&self.shared, batch.len()) {
+            // A closed segment is never synced again, so it must be durable before the next one begins.
+            self.sync()?;
+            self.journal.open = None;
+        }
+        let start = self.journal.append(&self.shared, &batch)?;
+        self.sequence += 1;
+        add(&self.shared.counters.batches, 1);
+        self.place(start, &placed)?;
+        Ok(placed)
+    }
+
+    fn write_evidence(&mut self, appends: &[Appended]) -> Result<Vec<Option<EvidenceLocation>>, LedgerError> {
+        let mut frames = Vec::new();
+        let mut places = Vec::with_capacity(appends.len());
+        for append in appends {
+            let place = (!append.evidence.is_empty()).then_some((frames.len() as u64, append.evidence.len()));
+            if place.is_some() {
+                journal::write_evidence(&mut frames, &append.evidence);
+            }
+            places.push(place);
+        }
+        if frames.is_empty() {
+            return Ok(vec![None; appends.len()]);
+        }
+        self.leave_evidence_segment(frames.len())?;
+        let start = self.evidence.append(&self.shared, &frames)?;
+        if self.shared.config.durability == Durability::Durable {
+            self.evidence.sync(&self.shared)?;
+        }
+        let segment = self.evidence.number;
+        let locate = |(offset, bytes): (u64, usize)| EvidenceLocation {
+            segment,
+            offset: start + offset,
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        };
+        Ok(places.into_iter().map(|place| place.map(locate)).collect())
+    }
+
+    /// Leaves the open evidence segment if it is full, or if someone deleted it: evidence may be erased at any time,
+    /// and what is written from now on should not go where the erased went.
+    fn leave_evidence_segment(&mut self, bytes: usize) -> Result<(), LedgerError> {
+        if self.evidence.open.is_none() {
+            return Ok(());
+        }
+        if self.shared.store.len(&journal::evidence_path(self.evidence.number))?.is_none() {
+            self.shared.store.forget_folder("evidence");
+            self.evidence.dirty = false;
+            self.evidence.open = None;
+        } else if self.evidence.is_full(&self.shared, bytes) {
+            self.evidence.sync(&self.shared)?;
+            self.evidence.open = None;
+        }
+        Ok(())
+    }
+
+    /// The batch's bytes, and where each entry will be in it.
+    fn batch(
+        &self,
+        appends: &[Appended],
+        evidence: &[Option<EvidenceLocation>],
+    ) -> Result<(Vec<u8>, Vec<Placed>), LedgerError> {
+        let mut next: BTreeMap<&LogName, u64> = BTreeMap::new();
+        let mut body = vec![0; BATCH_HEADER_BYTES];
+        let mut placed = Vec::with_capacity(appends.len());
+        for (append, evidence) in appends.iter().zip(evidence) {
+            let log = self.shared.ensure_log(&append.log)?;
+            let next = next.entry(&append.log).or_insert_with(|| log.size());
+            let (index, offset) = (*next, u32::try_from(body.len()).unwrap_or(u32::MAX));
+            *next += 1;
+            Entry { log: append.log.clone(), index, evidence: *evidence, leaf: &append.leaf }
+                .write(&mut body);
+            placed.push(Placed { log, index, offset });
+        }
+        let header = BatchHeader {
+            sequence: self.sequence + 1,
+            durable: self.durable,
+            entries: u32::try_from(appends.len()).unwrap_or(u32::MAX),
+            bytes: u32::try_from(body.len() - BATCH_HEADER_BYTES).unwrap_or(u32::MAX),
+        };
+        body.splice(..BATCH_HEADER_BYTES, header.write());
+        Ok((body, placed))
+    }
+
+    /// Lets readers find what was written.
+    fn place(&mut self, start: u64, placed: &[Placed]) -> Result<(), LedgerError> {
+        let place = |offset: u64| {
+            let offset = u32::try_from(offset);
+            offset.map_err(|_| {
+                LedgerError::corrupt(journal::segment_path(self.journal.number), "it is too long")
+            })
+        };
+        for entry in placed {
+            let location =
+                Location { segment: self.journal.number, offset: place(start + u64::from(entry.offset))? };
+            entry.log.update(|state| state.locations.push(location));
+            self.unsynced.insert(entry.log.name.clone(), (entry.log.clone(), entry.index + 1));
+        }
+        self.shared
+            .set_journal_end(Location { segment: self.journal.number, offset: place(self.journal.bytes)? });
+        add(&self.shared.counters.unsynced, placed.len());
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Makes everything written durable, and lets the integrator have it.
+    fn sync(&mut self) -> Result<(), LedgerError> {
+        self.evidence.sync(&self.shared)?;
+        self.journal.sync(&self.shared)?;
+        self.durable = self.sequence;
+        self.unsynced_since = None;
+        let synced = std::mem::take(&mut self.unsynced);
+        if synced.is_empty() {
+            return Ok(());
+        }
+        for (log, size) in synced.into_values() {
+            log.update(|state| state.durable = size);
+        }
+        self.shared.counters.unsynced.store(0, Ordering::Relaxed);
+        self.shared.wake().dirty = true;
+        self.shared.woken.notify_all();
+        Ok(())
+    }
+
+    /// Whatever is still queued will never be written.
+    fn refuse_the_rest(&self) {
+        let mut queue = self.shared.queue();
+        queue.closing = true;
+        let rest = std::mem::take(&mut queue.works);
+        queue.bytes = 0;
+        drop(queue);
+        let error = self.shared.running().err().unwrap_or(LedgerError::Closed);
+        add(&self.shared.counters.failed, rest.len());
+        rest.into_iter().for_each(|(_, append)| append.complete(Err(error.clone())));
+    }
+}
+
+impl Segment {
+    fn new(path: fn(u32) -> String, number: u32) -> Self {
+        Self { path, number, open: None, bytes: 0, dirty: false }
+    }
+
+    fn is_full(&self, shared: &Shared, more: usize) -> bool {
+        self.open.is_some() && self.bytes + more as u64 > shared.config.segment_bytes_max
+    }
+
+    /// Appends to the open segment, or to a new one, and returns where the bytes begin.
+    fn append(&mut self, shared: &Shared, bytes: &[u8]) -> Result<u64, LedgerError> {
+        let file = match &mut self.open {
+            Some(file) => file,
+            empty => {
+                let exhausted =
+                    || LedgerError::corrupt((self.path)(self.number), "there are no segment numbers left");
+                self.number = self.number.checked_add(1).ok_or_else(exhausted)?;
+                self.bytes = 0;
+                empty.insert(shared.store.create(&(self.path)(self.number))?)
+            }
+        };
+        self.dirty = true;
+        file.append(bytes).map_err(|error| LedgerError::write(&(self.path)(self.number), error))?;
+        let start = self.bytes;
+        self.bytes += bytes.len() as u64;
+        Ok(start)
+    }
+
+    fn sync(&mut self, shared: &Shared) -> Result<(), LedgerError> {
+        if let (true, Some(file)) = (self.dirty, &mut self.open) {
+            shared.store.sync_file(file.as_mut(), &(self.path)(self.number))?;
+        }
+        self.dirty = false;
+        Ok(())
+    }
+}
+
+impl Work {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Work::Append(append) => append.leaf.len() + append.evidence.len() + 256,
+            Work::Flush => 0,
+        }
+    }
+}
