@@ -56,9 +56,7 @@ impl Digest {
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
             *byte = match pair {
-                [high, low] => {
-                    nibble(*high).ok_or_else(error)? << 4 | nibble(*low).ok_or_else(error)?
-                }
+                [high, low] => nibble(*high).ok_or_else(error)? << 4 | nibble(*low).ok_or_else(error)?,
                 _ => return Err(error()),
             };
         }

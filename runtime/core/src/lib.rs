@@ -4,11 +4,20 @@
 //! [`AdmittedArtifact`](artifact::AdmittedArtifact) is a version that may answer here, and the
 //! [`Record`](record::Record) is what the log keeps of one outcome.
 
+pub mod artifact;
+mod base64;
 pub mod digest;
+pub mod dsse;
+pub mod jcs;
+pub mod json;
+pub mod key;
 pub mod limits;
 pub mod manifest;
 pub mod name;
+pub mod oci;
 pub mod outcome;
 pub mod pointer;
 pub mod refusal;
+pub mod statement;
 pub mod time;
+pub mod trust;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::json::{self, JsonError};
 use crate::limits::{LimitError, RequestedLimits};
 use crate::name::{PolicyName, RuleName};
 use crate::pointer::Pointer;
@@ -147,10 +148,11 @@ impl Manifest {
     /// # Errors
     /// When it is too large, of another format, or breaks one of its own rules.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
-        if json.len() > MANIFEST_BYTES_MAX {
-            return Err(ManifestError::TooLarge(json.len()));
-        }
-        serde_json::from_slice::<Self>(json)?.checked()
+        let manifest: Self = json::parse(json, MANIFEST_BYTES_MAX).map_err(|error| match error {
+            JsonError::TooLarge { bytes, .. } => ManifestError::TooLarge(bytes),
+            JsonError::Malformed(error) => ManifestError::Malformed(error),
+        })?;
+        manifest.checked()
     }
 
     /// Checks what the types do not say.

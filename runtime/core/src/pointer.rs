@@ -12,7 +12,9 @@ pub struct Pointer(String);
 
 /// The text is not a JSON Pointer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a JSON Pointer (RFC 6901); it must be empty or start with `/`, with `~` only in `~0` and `~1`")]
+#[error(
+    "`{0}` is not a JSON Pointer (RFC 6901); it must be empty or start with `/`, with `~` only in `~0` and `~1`"
+)]
 pub struct PointerError(String);
 
 impl Pointer {
