@@ -15,7 +15,7 @@
 //! ```compile_fail,E0451
 //! use verdict_core::artifact::{AdmittedArtifact, VerifiedArtifact};
 //! fn forge(verified: VerifiedArtifact, until: verdict_core::time::Timestamp) -> AdmittedArtifact {
-//!     AdmittedArtifact { verified, trust_version: 1, until }
+//!     AdmittedArtifact { verified, until }
 //! }
 //! ```
 //!
@@ -85,7 +85,6 @@ pub struct VerifiedArtifact {
 #[derive(Debug, Clone)]
 pub struct AdmittedArtifact {
     verified: VerifiedArtifact,
-    trust_version: u64,
     until: Timestamp,
 }
 
@@ -138,16 +137,6 @@ impl AdmittedArtifact {
     /// The first moment at which the admission does not hold any more.
     pub fn until(&self) -> Timestamp {
         self.until
-    }
-}
-
-impl Seen {
-    /// What was seen once `admitted` was, too.
-    #[must_use]
-    pub fn note(mut self, admitted: &AdmittedArtifact) -> Self {
-        self.raise_trust_version(admitted.trust_version);
-        let manifest = admitted.manifest();
-        self.note_version(&manifest.policy, &manifest.version)
     }
 }
 
@@ -215,7 +204,7 @@ pub fn admit(
     let key_end = authors.iter().map(|author| author.not_after.unwrap_or(trust.expires())).max();
     let until = key_end.map_or(trust.expires(), |end| end.min(trust.expires()));
     verified.signers = signers(&authors);
-    Ok(AdmittedArtifact { verified, trust_version: trust.version(), until })
+    Ok(AdmittedArtifact { verified, until })
 }
 
 fn check_version(policy: &PolicyName, version: &Version, seen: &Seen) -> Result<(), Refusal> {

@@ -159,7 +159,7 @@ mod tests {
     const TYPE: &str = "http://example.com/HelloWorld";
 
     fn key(seed: u8) -> SecretKey {
-        SecretKey::from_seed(&[seed; 32])
+        SecretKey::from_seed([seed; 32])
     }
 
     fn envelope() -> Envelope {

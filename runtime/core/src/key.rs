@@ -105,8 +105,8 @@ pub struct SecretKey(SigningKey);
 
 impl SecretKey {
     /// The key of 32 random bytes.
-    pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(&Zeroizing::new(seed)))
     }
 
     /// The 32 bytes that it was made from.
@@ -153,10 +153,8 @@ impl fmt::Display for Role {
 /// A key file: a secret key and what it is for.
 #[derive(Debug, Clone)]
 pub struct KeyFile {
-    /// What the key is for.
-    pub role: Role,
-    /// The key.
-    pub secret: SecretKey,
+    role: Role,
+    secret: SecretKey,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,6 +167,21 @@ struct Text {
 }
 
 impl KeyFile {
+    /// The file of a key with this role.
+    pub fn new(role: Role, secret: SecretKey) -> Self {
+        Self { role, secret }
+    }
+
+    /// What the key is for.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The key.
+    pub fn secret(&self) -> &SecretKey {
+        &self.secret
+    }
+
     /// Reads a key file.
     ///
     /// # Errors
@@ -179,8 +192,7 @@ impl KeyFile {
         if text.format != FORMAT {
             return Err(KeyError::File);
         }
-        let seed = Zeroizing::new(base64::decode_array(&text.secret).ok_or(KeyError::File)?);
-        let secret = SecretKey::from_seed(&seed);
+        let secret = SecretKey::from_seed(base64::decode_array(&text.secret).ok_or(KeyError::File)?);
         if secret.public() == text.public.parse()? {
             Ok(Self { role: text.role, secret })
         } else {
@@ -204,12 +216,12 @@ mod tests {
     use super::*;
 
     fn file() -> KeyFile {
-        KeyFile { role: Role::Author, secret: SecretKey::from_seed(&[7; 32]) }
+        KeyFile::new(Role::Author, SecretKey::from_seed([7; 32]))
     }
 
     #[test]
     fn a_signature_fits_one_message_and_one_key() {
-        let (key, other) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
+        let (key, other) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
         let signature = key.sign(b"message");
         assert!(key.public().verifies(b"message", &signature));
         assert!(!key.public().verifies(b"messagf", &signature));
@@ -232,7 +244,7 @@ mod tests {
 
     #[test]
     fn rejects_a_key_file_whose_halves_do_not_belong_together() {
-        let other = SecretKey::from_seed(&[8; 32]).public().to_string();
+        let other = SecretKey::from_seed([8; 32]).public().to_string();
         let text = file().render().replace(&file().secret.public().to_string(), &other);
         assert!(matches!(KeyFile::parse(text.as_bytes()), Err(KeyError::Mismatch)));
         for (from, to) in

@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::jcs::{self, JcsError};
+use crate::name::PolicyName;
 
 /// The media type of an image manifest.
 pub const MANIFEST_MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -152,5 +155,41 @@ impl WasmConfig {
     /// Whether it is the config of a single component with this digest.
     pub fn is_of(&self, component: Digest) -> bool {
         self.architecture == Self::ARCHITECTURE && self.os == Self::OS && self.layer_digests == [component]
+    }
+}
+
+/// What a registry stores of a version beside the component itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The image manifest. The component's bytes, the policy's name and its version decide every byte of it.
+    pub manifest: Vec<u8>,
+    /// The config blob.
+    pub config: Vec<u8>,
+}
+
+impl Image {
+    /// The image of a component whose world is `world`.
+    ///
+    /// # Errors
+    /// Never for text and numbers, which is all there is in it.
+    pub fn new(
+        component: &[u8],
+        world: World,
+        policy: &PolicyName,
+        version: &Version,
+    ) -> Result<Self, JcsError> {
+        let layer = Descriptor::of(WASM_MEDIA_TYPE, component);
+        let config = jcs::canonical(&WasmConfig::new(layer.digest, world))?.into_bytes();
+        let annotations = [(TITLE_ANNOTATION, policy.to_string()), (VERSION_ANNOTATION, version.to_string())];
+        let manifest = ImageManifest {
+            schema_version: 2,
+            media_type: MANIFEST_MEDIA_TYPE.into(),
+            artifact_type: None,
+            config: Descriptor::of(WASM_CONFIG_MEDIA_TYPE, &config),
+            layers: vec![layer],
+            subject: None,
+            annotations: annotations.map(|(name, value)| (name.into(), value)).into(),
+        };
+        Ok(Self { manifest: jcs::canonical(&manifest)?.into_bytes(), config })
     }
 }

@@ -74,6 +74,8 @@ refusals! {
         "build the artifact again and sign it once";
     NotGranted, "not-granted", "no valid signer may publish this policy",
         "grant the author this policy in the trust file, or have it signed by somebody who may";
+    MalformedTrust, "malformed-trust", "the trust file cannot be used",
+        "correct the trust file; `verdict keys new` writes one to start from";
     TrustExpired, "trust-expired", "the trust policy has expired",
         "renew the trust file: review it, raise its `version` and set a later `expires`";
     TrustRollback, "trust-rollback", "the trust policy is older than one that was seen here before",

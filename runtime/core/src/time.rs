@@ -16,6 +16,9 @@ pub struct Timestamp(jiff::Timestamp);
 pub struct TimestampError(String);
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00.000Z.
+    pub const EPOCH: Self = Self(jiff::Timestamp::UNIX_EPOCH);
+
     /// The time that is `ms` milliseconds after 1970-01-01T00:00:00Z, without leap seconds.
     ///
     /// # Errors
@@ -74,7 +77,7 @@ mod tests {
         let time: Timestamp = "2026-01-31T13:00:00.1234+01:00".parse().unwrap();
         assert_eq!(time.to_string(), "2026-01-31T12:00:00.123Z");
         assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
-        assert_eq!(Timestamp::from_millis(0).unwrap().to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp::EPOCH.to_string(), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]

@@ -209,8 +209,12 @@ impl TrustPolicy {
     /// Reads a trust file.
     ///
     /// # Errors
-    /// When it is too large, of another format, or breaks one of its own rules.
-    pub fn parse(bytes: &[u8]) -> Result<Self, TrustError> {
+    /// `malformed-trust`, when it is too large, of another format, or breaks one of its own rules.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        Self::read(bytes).map_err(|error| Refusal::new(RefusalCode::MalformedTrust, error.to_string()))
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, TrustError> {
         let what = "trust file";
         let text: Text =
             json::parse(bytes, TRUST_BYTES_MAX).map_err(|error| TrustError::Malformed { what, error })?;
@@ -307,21 +311,20 @@ impl Seen {
         self.versions.get(policy)
     }
 
-    /// What was seen once `trust` was, too.
+    /// What was seen once a trust policy of this version was, too.
     #[must_use]
-    pub fn note_trust(mut self, trust: &TrustPolicy) -> Self {
-        self.raise_trust_version(trust.version);
+    pub fn note_trust(mut self, version: u64) -> Self {
+        self.trust_version = self.trust_version.max(version);
         self
     }
 
-    pub(crate) fn raise_trust_version(&mut self, version: u64) {
-        self.trust_version = self.trust_version.max(version);
-    }
-
-    pub(crate) fn note_version(mut self, policy: &PolicyName, version: &Version) -> Self {
-        let highest = self.versions.entry(policy.clone()).or_insert_with(|| version.clone());
-        if version.cmp_precedence(highest).is_gt() {
-            *highest = version.clone();
+    /// What was seen once this version of `policy` was admitted, too.
+    #[must_use]
+    pub fn note(mut self, policy: &PolicyName, version: Version) -> Self {
+        match self.versions.get_mut(policy) {
+            Some(highest) if version.cmp_precedence(highest).is_le() => {}
+            Some(highest) => *highest = version,
+            None => drop(self.versions.insert(policy.clone(), version)),
         }
         self
     }
@@ -350,7 +353,7 @@ mod tests {
     fn author(seed: u8) -> Author {
         Author {
             person: "alice".into(),
-            public: SecretKey::from_seed(&[seed; 32]).public(),
+            public: SecretKey::from_seed([seed; 32]).public(),
             policies: vec!["default/*".parse().unwrap(), "acme/loan".parse().unwrap()],
             not_before: Some(time("2026-01-01T00:00:00Z")),
             not_after: Some(time("2027-01-01T00:00:00Z")),
@@ -364,9 +367,7 @@ mod tests {
     #[test]
     fn is_read_as_it_was_written() {
         assert_eq!(TrustPolicy::parse(trust(3).render().as_bytes()).unwrap(), trust(3));
-        let seen = Seen::default()
-            .note_trust(&trust(3))
-            .note_version(&"loan".parse().unwrap(), &Version::new(1, 2, 3));
+        let seen = Seen::default().note_trust(3).note(&"loan".parse().unwrap(), Version::new(1, 2, 3));
         assert_eq!(Seen::parse(seen.render().as_bytes()).unwrap(), seen);
     }
 
@@ -398,14 +399,14 @@ mod tests {
 
     #[test]
     fn neither_an_expired_nor_an_older_trust_policy_is_used() {
-        let seen = Seen::default().note_trust(&trust(3));
+        let seen = Seen::default().note_trust(3);
         let code =
             |version, now: &str| trust(version).check(&seen, time(now)).err().map(|refusal| refusal.code);
         assert_eq!(code(3, "2026-06-01T00:00:00Z"), None);
         assert_eq!(code(4, "2026-06-01T00:00:00Z"), None);
         assert_eq!(code(2, "2026-06-01T00:00:00Z"), Some(RefusalCode::TrustRollback));
         assert_eq!(code(3, "2026-12-31T00:00:00Z"), Some(RefusalCode::TrustExpired));
-        assert_eq!(seen.note_trust(&trust(1)).trust_version(), 3);
+        assert_eq!(seen.note_trust(1).trust_version(), 3);
     }
 
     #[test]
@@ -413,15 +414,15 @@ mod tests {
         let name: PolicyName = "loan".parse().unwrap();
         let seen = ["1.2.0", "1.10.0", "1.9.0", "1.10.0-rc.1"]
             .into_iter()
-            .fold(Seen::default(), |seen, version| seen.note_version(&name, &version.parse().unwrap()));
+            .fold(Seen::default(), |seen, version| seen.note(&name, version.parse().unwrap()));
         assert_eq!(seen.version(&name).unwrap().to_string(), "1.10.0");
     }
 
     #[test]
     fn rejects_a_trust_file_that_is_ambiguous_or_not_understood() {
         let text = trust(1).render();
-        let second = SecretKey::from_seed(&[2; 32]).public().to_string();
-        let first = SecretKey::from_seed(&[1; 32]).public().to_string();
+        let second = SecretKey::from_seed([2; 32]).public().to_string();
+        let first = SecretKey::from_seed([1; 32]).public().to_string();
         for (from, to) in [
             ("verdict-trust/1", "verdict-trust/2"),
             ("\"version\": 1", "\"version\": 0"),
