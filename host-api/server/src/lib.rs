@@ -1,1 +1,27 @@
-//! stub
+//! Verdict over HTTP: routes, wire types, authentication, listening.
+//!
+//! Three nouns: a [`Server`] is bound but not yet serving, a [`Listen`] is where it listens, and
+//! [`Tokens`] are who may ask.
+//!
+//! ```no_run
+//! use verdict::{Config, Host};
+//! use verdict_server::{Listen, Options, Server};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let host = Host::open(Config::new("policies", "trust.json", "state"))?;
+//! let options = Options::new(Listen::parse("127.0.0.1:8181")?);
+//! let server = Server::bind(host, options).await?;
+//! println!("listening on {}", server.address());
+//! server.run().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod auth;
+mod decide;
+mod error;
+mod listen;
+mod routes;
+
+pub use auth::{TokenError, Tokens};
+pub use listen::{Listen, ListenError, Options, Server};

@@ -1,1 +1,375 @@
-//! stub
+//! Verdict as a library: the host that a program embeds.
+//!
+//! Three nouns: a [`Host`] verifies and loads the signed policies of a folder, a [`Request`] is one question, and a
+//! [`Decision`] is what was made of it, given out only when its record is durable.
+//!
+//! ```no_run
+//! use verdict::{Config, Host, Request};
+//!
+//! let host = Host::open(Config::new("policies", "trust.json", "state"))?;
+//! let decision = host
+//!     .decide(Request {
+//!         policy: "loan-eligibility".parse()?,
+//!         rule: None,
+//!         input: br#"{"income": 52000, "amount": 9000}"#.to_vec(),
+//!         id: None,
+//!         decision_time: None,
+//!         caller: None,
+//!     })?
+//!     .wait()?;
+//! println!("{}: {:?}", decision.allow, decision.result);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod decide;
+mod error;
+mod evidence;
+mod ids;
+mod load;
+mod recorded;
+pub mod replay;
+mod state;
+
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use verdict_core::limits::Limits;
+use verdict_core::name::{PolicyName, Tenant};
+use verdict_core::record::Receipt;
+use verdict_engine::{CompileCache, Compiler, Engine};
+use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
+
+pub use decide::{Decision, Pending, Request};
+pub use error::{DecideError, HostError};
+pub use load::Quarantined;
+pub use verdict_core as core;
+pub use verdict_engine as engine;
+pub use verdict_ledger as ledger;
+
+use decide::{Orphan, adopt_orphans, now};
+use ids::Ids;
+use load::{Loader, Sources, Table};
+use recorded::Recorded;
+use state::State;
+
+/// The deepest nesting of an input document.
+pub const DOCUMENT_DEPTH_MAX: usize = 128;
+
+/// Whether and how decisions are recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// An answer leaves when its record is durable.
+    Durable,
+    /// An answer leaves when its record is written; what a crash of the machine can lose is counted.
+    Buffered,
+    /// Nothing is recorded. For measuring only: such decisions cannot be proved.
+    Off,
+}
+
+/// What a host runs on.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder of signed artifacts. Not trusted.
+    pub policies: PathBuf,
+    /// The trust file. Not below `policies`.
+    pub trust: PathBuf,
+    /// The state folder of this node.
+    pub state: PathBuf,
+    /// A folder of `TENANT.json` files, the tenants' data. Not below `policies`.
+    pub data: Option<PathBuf>,
+    /// What no policy may exceed.
+    pub ceiling: Limits,
+    /// How components are compiled.
+    pub compiler: Compiler,
+    /// Whether and how decisions are recorded.
+    pub log: Log,
+    /// Whether callers may set the decision time.
+    pub allow_decision_time: bool,
+    /// How long a loaded policy goes on answering after its trust ended.
+    pub expiry_grace: Duration,
+}
+
+impl Config {
+    /// Safe defaults: durable log, compiling in this process, the host's clock, one hour of grace.
+    pub fn new(policies: impl Into<PathBuf>, trust: impl Into<PathBuf>, state: impl Into<PathBuf>) -> Self {
+        Self {
+            policies: policies.into(),
+            trust: trust.into(),
+            state: state.into(),
+            data: None,
+            ceiling: Limits::default(),
+            compiler: Compiler::InProcess,
+            log: Log::Durable,
+            allow_decision_time: false,
+            expiry_grace: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// A running host. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    config: Config,
+    sources: Sources,
+    table: ArcSwap<Table>,
+    loading: Mutex<()>,
+    engine: Engine,
+    ledger: Option<Ledger>,
+    ids: Ids,
+    orphans: Sender<Orphan>,
+    // The last to go: the lock on the state folder outlives the log's threads.
+    state: State,
+}
+
+/// A loaded policy, for listings.
+#[derive(Debug, Clone)]
+pub struct PolicyStatus {
+    /// Its name.
+    pub name: PolicyName,
+    /// The version that answers.
+    pub version: String,
+    /// The digest of its component.
+    pub component: verdict_core::digest::Digest,
+    /// What it declares.
+    pub manifest: Arc<verdict_core::manifest::Manifest>,
+    /// The limits in force.
+    pub limits: Limits,
+    /// The digest of the data that it may read.
+    pub data: Option<verdict_core::digest::Digest>,
+    /// When its trust ends.
+    pub until: verdict_core::time::Timestamp,
+}
+
+impl Host {
+    /// Opens the state folder, recovers the log, and loads the folder of policies. A bad artifact does not stop it:
+    /// see [`Host::quarantine`].
+    ///
+    /// # Errors
+    /// When the trust file is refused or the state folder or the data cannot be used.
+    pub fn open(config: Config) -> Result<Self, HostError> {
+        let config = Config {
+            ceiling: config
+                .ceiling
+                .checked()
+                .map_err(|error| HostError::state(&config.state, &error))?,
+            ..config
+        };
+        let sources = Sources {
+            policies: config.policies.clone(),
+            trust: config.trust.clone(),
+            data: config.data.clone(),
+        }
+        .checked()?;
+        let state = State::open(&config.state)?;
+        let cache = CompileCache { dir: state.compiled(), key: state.compile_cache_key()? };
+        let engine = Engine::new(verdict_engine::Config {
+            compiler: config.compiler.clone(),
+            cache: Some(cache),
+            ceiling: config.ceiling,
+            ..verdict_engine::Config::default()
+        })?;
+        let ledger = open_ledger(&state, config.log)?;
+        let ids = Ids::new();
+        if let Some(ledger) = &ledger {
+            recorded::index(ledger, &ids)?;
+        }
+        let mut orphans = Ok(None);
+        let inner = Arc::new_cyclic(|weak| {
+            let (sender, failed) = match adopt_orphans(weak.clone()) {
+                Ok(sender) => (sender, None),
+                Err(error) => (std::sync::mpsc::channel().0, Some(error)),
+            };
+            orphans = failed.map_or(Ok(None::<()>), Err);
+            Inner {
+                config,
+                sources,
+                table: ArcSwap::default(),
+                loading: Mutex::new(()),
+                engine,
+                ledger,
+                ids,
+                orphans: sender,
+                state,
+            }
+        });
+        orphans?;
+        let host = Self { inner };
+        host.reload()?;
+        Ok(host)
+    }
+
+    /// Reads trust, data and the folder of policies again. What is loaded goes on answering until the whole next
+    /// table stands; on an error it goes on after it.
+    ///
+    /// # Errors
+    /// As [`Host::open`].
+    pub fn reload(&self) -> Result<(), HostError> {
+        let inner = &self.inner;
+        let _one_at_a_time = inner.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = inner.table.load_full();
+        let loader =
+            Loader { engine: &inner.engine, state: &inner.state, sources: &inner.sources, now: now() };
+        let table = loader.load(&old)?;
+        if let Some(ledger) = &inner.ledger {
+            for tenant in table.policies.keys().map(PolicyName::tenant) {
+                let log: LogName = tenant.as_str().parse()?;
+                inner.state.keep_verifier_key(tenant.as_str(), &ledger.verifier_key(&log)?.to_string())?;
+            }
+        }
+        inner.table.store(Arc::new(table));
+        Ok(())
+    }
+
+    /// Asks a policy. The outcome exists when this returns; the answer comes out of [`Pending`] when its record is
+    /// durable.
+    ///
+    /// # Errors
+    /// When the question is refused at the door, or its outcome cannot be recorded. A fault of the policy is not an
+    /// error: it is a decision without an answer.
+    pub fn decide(&self, request: Request) -> Result<Pending, DecideError> {
+        self.inner.decide(request)
+    }
+
+    /// The fuel limit of a loaded policy, by which a server chooses the thread to evaluate on.
+    pub fn fuel_limit(&self, policy: &PolicyName) -> Option<u64> {
+        self.inner.table.load().policies.get(policy).map(|active| active.policy.limits().fuel)
+    }
+
+    /// What is loaded, in the order of names.
+    pub fn policies(&self) -> Vec<PolicyStatus> {
+        let table = self.inner.table.load();
+        let status = |active: &Arc<load::Active>| PolicyStatus {
+            name: active.name.clone(),
+            version: active.version.clone(),
+            component: active.component,
+            manifest: Arc::new(active.policy.manifest().clone()),
+            limits: active.policy.limits(),
+            data: active.data.as_ref().map(|data| data.digest),
+            until: active.until,
+        };
+        let mut policies: Vec<_> = table.policies.values().map(status).collect();
+        policies.sort_by(|a, b| a.name.cmp(&b.name));
+        policies
+    }
+
+    /// What was refused at the last loading, and why.
+    pub fn quarantine(&self) -> Vec<Quarantined> {
+        self.inner.table.load().quarantine.clone()
+    }
+
+    /// A past decision; none where no decision has this id, or its evidence was erased.
+    ///
+    /// # Errors
+    /// When the log or the evidence cannot be read.
+    pub fn decision(&self, tenant: &Tenant, id: &str) -> Result<Option<Decision>, HostError> {
+        match self.inner.find(tenant, id)? {
+            Some(recorded) => Ok(recorded.decision()),
+            None => Ok(None),
+        }
+    }
+
+    /// The receipt of a past decision.
+    ///
+    /// # Errors
+    /// When the log or the evidence cannot be read.
+    pub fn receipt(&self, tenant: &Tenant, id: &str) -> Result<ReceiptState, HostError> {
+        self.inner.receipt(tenant, id)
+    }
+
+    /// Evaluates a past decision again and compares.
+    ///
+    /// # Errors
+    /// When what it rests on is not there any more, or was made under other semantics.
+    pub fn replay(&self, tenant: &Tenant, id: &str) -> Result<replay::Replay, replay::ReplayError> {
+        replay::of_state(&self.inner, tenant, id)
+    }
+
+    /// A file of a tenant's log by its path in C2SP tlog-tiles, such as `checkpoint`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn log_resource(&self, tenant: &Tenant, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        match &self.inner.ledger {
+            Some(ledger) => Ok(ledger.resource(&tenant.as_str().parse()?, path)?),
+            None => Ok(None),
+        }
+    }
+
+    /// The key that verifies a tenant's log; none where the log is off.
+    ///
+    /// # Errors
+    /// Never, for a tenant's name.
+    pub fn verifier_key(&self, tenant: &Tenant) -> Result<Option<String>, HostError> {
+        match &self.inner.ledger {
+            Some(ledger) => Ok(Some(ledger.verifier_key(&tenant.as_str().parse()?)?.to_string())),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether decisions are recorded.
+    pub fn is_recording(&self) -> bool {
+        self.inner.ledger.is_some()
+    }
+
+    /// Whether the log works, where there is one. A log that failed stays stopped.
+    ///
+    /// # Errors
+    /// What it failed with.
+    pub fn health(&self) -> Result<(), HostError> {
+        match &self.inner.ledger {
+            Some(ledger) => Ok(ledger.health()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes and signs what is outstanding. The host may still be used afterwards.
+    ///
+    /// # Errors
+    /// When the log failed.
+    pub fn flush(&self) -> Result<(), HostError> {
+        match &self.inner.ledger {
+            Some(ledger) => Ok(ledger.publish()?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A receipt, or why there is none.
+#[derive(Debug)]
+pub enum ReceiptState {
+    /// No decision has this id.
+    Unknown,
+    /// The next checkpoint, within a second, covers it.
+    NotYet,
+    /// The evidence was erased: the record can be proved, what it stands for can not.
+    Erased,
+    /// Here it is.
+    Ready(Box<Receipt>),
+}
+
+fn open_ledger(state: &State, log: Log) -> Result<Option<Ledger>, HostError> {
+    let durability = match log {
+        Log::Durable => Durability::Durable,
+        Log::Buffered => Durability::Buffered,
+        Log::Off => return Ok(None),
+    };
+    let seed = state.log_key_seed()?;
+    // The node's name comes of its key: nobody else can have the same one and sign for it.
+    let fingerprint = verdict_core::key::SecretKey::from_seed(&seed).public().fingerprint().hex();
+    let node = fingerprint.get(..16).unwrap_or(&fingerprint);
+    let config = verdict_ledger::Config {
+        durability,
+        ..verdict_ledger::Config::new(format!("verdict/{node}"))
+    };
+    let key = SigningKey::generate(seed);
+    let storage = DirStorage::open(state.log())?;
+    Ok(Some(Ledger::open(Arc::new(storage), key, config)?))
+}

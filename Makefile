@@ -1,0 +1,51 @@
+# The two commands that set everything up on a fresh machine are `make demo` and `make test`.
+# What they install: the Rust target wasm32-unknown-unknown (by rustup), and crates (by cargo). Everything that they
+# build goes below target/.
+
+STAY ?= 1
+CARGO ?= cargo
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+.PHONY: help demo test test-full bench lint fuzz tools
+
+help:
+	@echo 'make demo        build, sign and serve the policy library, ask real questions (STAY=0: then stop)'
+	@echo 'make test        all tests; with ../shared/suites (or VERDICT_SUITES) the third-party suites too'
+	@echo 'make test-full   the same with longer crash, property and mutation runs'
+	@echo 'make lint        formatting, clippy, documentation'
+	@echo 'make bench       figures beside OPA in target/bench/results.json'
+	@echo 'make fuzz        libFuzzer on every target for FUZZ_SECONDS (60)'
+
+tools:
+	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust by rustup, then run make again' >&2; exit 1; }
+	@rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown \
+	  || { echo 'installing the Rust target wasm32-unknown-unknown'; rustup target add wasm32-unknown-unknown; }
+
+demo: tools
+	STAY=$(STAY) bash examples/demo.sh
+
+test: tools
+	$(CARGO) build --quiet -p verdict-cli
+	$(CARGO) test --workspace --no-fail-fast
+
+test-full: tools
+	$(CARGO) build --quiet -p verdict-cli
+	VERDICT_FULL=1 $(CARGO) test --workspace --no-fail-fast
+
+lint: tools
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --check --manifest-path guest-policies/Cargo.toml --all
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --manifest-path guest-policies/Cargo.toml --target wasm32-unknown-unknown --workspace --lib --target-dir target/guests --quiet -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
+
+bench: tools
+	bash tests/bench/run.sh
+
+FUZZ_SECONDS ?= 60
+fuzz: tools
+	@command -v target/tools/bin/cargo-fuzz >/dev/null \
+	  || { echo 'installing cargo-fuzz into target/tools'; $(CARGO) install --quiet --locked --root target/tools cargo-fuzz; }
+	for target in envelope receipt document component; do \
+	  PATH="$$PWD/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done

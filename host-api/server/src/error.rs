@@ -1,0 +1,118 @@
+//! Error answers: a stable code, a message, and the status that goes with the code.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use verdict::core::outcome::{Fault, FaultCode, Party};
+use verdict::{DecideError, HostError};
+
+/// What every error answer looks like.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorBody {
+    error: Detail,
+}
+
+#[derive(Debug, Serialize)]
+struct Detail {
+    code: String,
+    message: String,
+    /// Where in the caller's document, for errors in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+}
+
+#[derive(Debug, Serialize)]
+struct Position {
+    line: usize,
+    column: usize,
+}
+
+/// An error with its status.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        let detail = Detail { code: code.into(), message: message.into(), position: None };
+        Self { status, body: ErrorBody { error: detail } }
+    }
+
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", what)
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed-request", message)
+    }
+
+    fn at(mut self, line: usize, column: usize) -> Self {
+        self.body.error.position = Some(Position { line, column });
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = json(self.status, &self.body);
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => {
+            let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            (status, content_type, bytes).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+impl From<DecideError> for ApiError {
+    fn from(error: DecideError) -> Self {
+        let status = match &error {
+            DecideError::UnknownPolicy(_) | DecideError::UnknownRule { .. } => StatusCode::NOT_FOUND,
+            DecideError::Input(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            DecideError::Input(_) | DecideError::MalformedId(_) => StatusCode::BAD_REQUEST,
+            DecideError::DecisionTimeNotAllowed => StatusCode::FORBIDDEN,
+            DecideError::IdConflict(_) | DecideError::IdInProgress(_) => StatusCode::CONFLICT,
+            DecideError::Expired { .. } | DecideError::NotRecorded(_) | DecideError::Host(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        let answer = Self::new(status, error.code(), error.to_string());
+        match &error {
+            DecideError::Input(error) => answer.at(error.line(), error.column()),
+            _ => answer,
+        }
+    }
+}
+
+impl From<HostError> for ApiError {
+    fn from(error: HostError) -> Self {
+        tracing::error!(%error, "the host failed");
+        // The message may name files of this machine: it is for the operator, not for the caller.
+        let message = "the host could not do this; its log says why";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "host-error", message)
+    }
+}
+
+/// The status of a fault: 422 where the caller can mend it, 504 for the deadline, 503 for the host, 500 for the policy.
+pub(crate) fn fault_status(fault: &Fault) -> StatusCode {
+    match (fault.code, fault.code.party()) {
+        (FaultCode::Deadline, _) => StatusCode::GATEWAY_TIMEOUT,
+        (_, Party::Caller) => StatusCode::UNPROCESSABLE_ENTITY,
+        (_, Party::Policy) => StatusCode::INTERNAL_SERVER_ERROR,
+        (_, Party::Host) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

@@ -1,0 +1,297 @@
+//! Listening, limits on connections, reloading and draining.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_http::timeout::TimeoutLayer;
+use verdict::Host;
+
+use crate::auth::Tokens;
+use crate::routes::router;
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// A TCP address; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// What a server needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen.
+    pub listen: Listen,
+    /// Who may ask; needed for addresses that others can reach.
+    pub tokens: Option<Tokens>,
+    /// The most connections at a time; more wait in the kernel's queue.
+    pub connections_max: usize,
+    /// The largest request body, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a client may take for its request's head.
+    pub header_timeout: Duration,
+    /// How long a request may take as a whole.
+    pub request_timeout: Duration,
+    /// How many evaluations with a large fuel limit may run at a time.
+    pub long_evaluations_max: usize,
+    /// How long open requests may take to finish when the server stops.
+    pub drain_timeout: Duration,
+}
+
+impl Options {
+    /// Safe defaults.
+    pub fn new(listen: Listen) -> Self {
+        Self {
+            listen,
+            tokens: None,
+            connections_max: 4_096,
+            body_bytes_max: 2 << 20,
+            header_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+            long_evaluations_max: 64,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The text is not an address.
+    #[error("`{0}` is not an address; expected `IP:PORT` or `unix:PATH`")]
+    Malformed(String),
+    /// Anybody could ask.
+    #[error("`{0}` can be reached by others; give `--token-file`, or listen on loopback or a Unix socket")]
+    Open(SocketAddr),
+    /// The operating system says no.
+    #[error("cannot listen on `{0}`: {1}")]
+    Bind(Listen, std::io::Error),
+    /// The operating system fails.
+    #[error("listening failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Listen {
+    /// Reads `IP:PORT` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn parse(text: &str) -> Result<Self, ListenError> {
+        let malformed = || ListenError::Malformed(text.into());
+        match text.strip_prefix("unix:") {
+            Some("") => Err(malformed()),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| malformed()),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A server that is bound, and not yet serving.
+pub struct Server {
+    host: Host,
+    options: Options,
+    listener: Listener,
+    address: Listen,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// When others can reach it and no tokens are given, or the operating system refuses.
+    pub async fn bind(host: Host, options: Options) -> Result<Self, ListenError> {
+        let failed = |error| ListenError::Bind(options.listen.clone(), error);
+        let (listener, address) = match &options.listen {
+            Listen::Tcp(address) => {
+                if !address.ip().is_loopback() && options.tokens.is_none() {
+                    return Err(ListenError::Open(*address));
+                }
+                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let address = Listen::Tcp(listener.local_addr().map_err(failed)?);
+                (Listener::Tcp(listener), address)
+            }
+            Listen::Unix(path) => {
+                remove_stale_socket(path).await.map_err(failed)?;
+                let listener = UnixListener::bind(path).map_err(failed)?;
+                (Listener::Unix(listener), options.listen.clone())
+            }
+        };
+        Ok(Self { host, options, listener, address })
+    }
+
+    /// Where it listens, with the port that was taken.
+    pub fn address(&self) -> &Listen {
+        &self.address
+    }
+
+    /// Serves until SIGTERM or SIGINT, then finishes the open requests. SIGHUP reads the policies again.
+    ///
+    /// # Errors
+    /// When the operating system does not let it handle signals.
+    pub async fn run(self) -> Result<(), ListenError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let timeout = TimeoutLayer::with_status_code(
+            axum::http::StatusCode::SERVICE_UNAVAILABLE,
+            self.options.request_timeout,
+        );
+        let router = router(self.host.clone(), &self.options).layer(timeout);
+        let graceful = GracefulShutdown::new();
+        let connections = Arc::new(Semaphore::new(self.options.connections_max));
+        loop {
+            tokio::select! {
+                accepted = self.accept(&connections) => {
+                    if let Some((io, permit)) = accepted {
+                        self.serve(io, permit, router.clone(), &graceful);
+                    }
+                }
+                _ = hangup.recv() => reload(self.host.clone()),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        tracing::info!("draining");
+        let Self { host, listener, address, options } = self;
+        // New connections are refused from here on, so that a load balancer turns elsewhere.
+        drop(listener);
+        if let Listen::Unix(path) = &address {
+            let _ = std::fs::remove_file(path);
+        }
+        if tokio::time::timeout(options.drain_timeout, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+        }
+        let flushed = tokio::task::spawn_blocking(move || host.flush()).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::error!(%error, "the last checkpoint could not be written");
+        }
+        Ok(())
+    }
+
+    async fn accept(&self, connections: &Arc<Semaphore>) -> Option<(Box<dyn Io>, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(connections).acquire_owned().await.ok()?;
+        let accepted: std::io::Result<Box<dyn Io>> = match &self.listener {
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                // An answer is one small packet; waiting for more to send would only delay it.
+                let _ = stream.set_nodelay(true);
+                Box::new(stream) as Box<dyn Io>
+            }),
+            Listener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| Box::new(stream) as Box<dyn Io>)
+            }
+        };
+        match accepted {
+            Ok(io) => Some((io, permit)),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of file descriptors: trying again at once would only spin.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                None
+            }
+        }
+    }
+
+    fn serve(
+        &self,
+        io: Box<dyn Io>,
+        permit: OwnedSemaphorePermit,
+        router: Router,
+        graceful: &GracefulShutdown,
+    ) {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.options.header_timeout)
+            .max_buf_size(64 << 10);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(256)
+            .max_header_list_size(32 << 10)
+            .keep_alive_interval(Duration::from_secs(20));
+        let connection =
+            builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router)).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "a connection ended early");
+            }
+            drop(permit);
+        });
+    }
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+fn reload(host: Host) {
+    let reload = move || match host.reload() {
+        Ok(()) => {
+            let (policies, quarantined) = (host.policies().len(), host.quarantine());
+            tracing::info!(policies, quarantined = quarantined.len(), "read the policies again");
+            for artifact in quarantined {
+                tracing::warn!(path = %artifact.path.display(), refusal = %artifact.refusal, "refused");
+            }
+        }
+        Err(error) => tracing::error!(%error, "reading the policies again failed; the loaded ones go on"),
+    };
+    drop(tokio::task::spawn_blocking(reload));
+}
+
+/// A socket file that a killed server left behind would keep the next one from starting. One that answers is in use.
+async fn remove_stale_socket(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() || tokio::net::UnixStream::connect(path).await.is_ok() {
+        return Err(std::io::ErrorKind::AddrInUse.into());
+    }
+    std::fs::remove_file(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses() {
+        assert_eq!(Listen::parse("127.0.0.1:80").unwrap(), Listen::Tcp(([127, 0, 0, 1], 80).into()));
+        assert_eq!(Listen::parse("unix:/run/v.sock").unwrap(), Listen::Unix("/run/v.sock".into()));
+        for text in ["", "unix:", "localhost:80", "127.0.0.1"] {
+            assert!(Listen::parse(text).is_err(), "{text}");
+        }
+    }
+}

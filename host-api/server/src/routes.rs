@@ -1,0 +1,161 @@
+//! The routes and what they share.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use verdict::Host;
+use verdict::core::name::Tenant;
+
+use crate::auth::Tokens;
+use crate::error::{ApiError, json};
+use crate::{decide, listen::Options};
+
+/// What every route can reach.
+pub(crate) struct App {
+    pub(crate) host: Host,
+    pub(crate) tokens: Option<Tokens>,
+    pub(crate) long_evaluations: Arc<Semaphore>,
+}
+
+/// The router. Without tokens everybody who can connect may ask; [`crate::Server::bind`] sees to it that this is
+/// nobody from elsewhere.
+pub(crate) fn router(host: Host, options: &Options) -> Router {
+    let app = Arc::new(App {
+        host,
+        tokens: options.tokens.clone(),
+        long_evaluations: Arc::new(Semaphore::new(options.long_evaluations_max)),
+    });
+    let guarded = Router::new()
+        .route("/v1/policies", get(policies))
+        .route("/v1/tenants/{tenant}/policies/{name}/decide", post(decide::decide))
+        .route("/v1/tenants/{tenant}/decisions/{id}", get(decide::decision))
+        .route("/v1/tenants/{tenant}/decisions/{id}/receipt", get(decide::receipt))
+        .route("/v1/tenants/{tenant}/log/tile/entries/{*path}", get(log_entries))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), authenticate));
+    // Hash tiles and checkpoints are public: they betray nothing, and a monitor needs no account.
+    let public = Router::new()
+        .route("/v1/tenants/{tenant}/log/{*path}", get(log_resource))
+        .route("/health/live", get(|| async { json(StatusCode::OK, &Health { status: "live" }) }))
+        .route("/health/ready", get(ready));
+    guarded
+        .merge(public)
+        .fallback(|| async { ApiError::not_found("there is nothing here; the README lists the routes") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this route takes another method")
+        })
+        .layer(tower_http::limit::RequestBodyLimitLayer::new(options.body_bytes_max))
+        .layer(axum::extract::DefaultBodyLimit::max(options.body_bytes_max))
+        .with_state(app)
+}
+
+async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match &app.tokens {
+        Some(tokens) if tokens.caller(request.headers()).is_none() => {
+            let message = "give a token of the server's token file as `Authorization: Bearer TOKEN`";
+            ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message).into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+pub(crate) fn tenant(text: &str) -> Result<Tenant, ApiError> {
+    text.parse().map_err(|error: verdict::core::name::NameError| ApiError::bad_request(error.to_string()))
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+/// Ready means that a decision can be made and recorded.
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    #[derive(Serialize)]
+    struct Ready {
+        ready: bool,
+        policies: usize,
+        quarantined: usize,
+        recording: bool,
+    }
+    let policies = app.host.policies().len();
+    let recording = app.host.is_recording();
+    let body = Ready {
+        ready: policies > 0 && app.host.health().is_ok(),
+        policies,
+        quarantined: app.host.quarantine().len(),
+        recording,
+    };
+    json(if body.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
+}
+
+/// `GET /v1/policies`: what is loaded, and what was refused.
+async fn policies(State(app): State<Arc<App>>) -> Response {
+    #[derive(Serialize)]
+    struct Listing {
+        policies: Vec<serde_json::Value>,
+        quarantined: Vec<serde_json::Value>,
+    }
+    let policy = |status: verdict::PolicyStatus| {
+        serde_json::json!({
+            "policy": status.name, "version": status.version, "component": status.component,
+            "rules": status.manifest.rules.iter().map(|rule| &rule.name).collect::<Vec<_>>(),
+            "description": status.manifest.description, "limits": status.limits, "data": status.data,
+            "until": status.until,
+        })
+    };
+    let quarantined = |artifact: verdict::Quarantined| {
+        let path = artifact.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        serde_json::json!({
+            "artifact": path, "code": artifact.refusal.code, "message": artifact.refusal.message,
+        })
+    };
+    let listing = Listing {
+        policies: app.host.policies().into_iter().map(policy).collect(),
+        quarantined: app.host.quarantine().into_iter().map(quarantined).collect(),
+    };
+    json(StatusCode::OK, &listing)
+}
+
+/// `GET /v1/tenants/{tenant}/log/…`: the static files of C2SP tlog-tiles, and `key`, the log's verifier key.
+async fn log_resource(
+    State(app): State<Arc<App>>,
+    Path((tenant, path)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let tenant = self::tenant(&tenant)?;
+    if path == "key" {
+        let key = app.host.verifier_key(&tenant)?;
+        return key.map(|key| format!("{key}\n").into_response()).ok_or_else(|| ApiError::not_found("the log is off"));
+    }
+    log_file(&app, &tenant, &path)
+}
+
+/// Entries are for whoever may ask.
+async fn log_entries(
+    State(app): State<Arc<App>>,
+    Path((tenant, path)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    log_file(&app, &self::tenant(&tenant)?, &format!("tile/entries/{path}"))
+}
+
+fn log_file(app: &App, tenant: &Tenant, path: &str) -> Result<Response, ApiError> {
+    let Some(bytes) = app.host.log_resource(tenant, path)? else {
+        return Err(ApiError::not_found("the log has no such file"));
+    };
+    // C2SP tlog-tiles: checkpoints change, tiles never do.
+    let (content_type, cache) = if path == "checkpoint" {
+        ("text/plain; charset=utf-8", "no-cache")
+    } else {
+        ("application/octet-stream", "public, max-age=31536000, immutable")
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
+    ];
+    Ok((headers, bytes).into_response())
+}

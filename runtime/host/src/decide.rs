@@ -1,0 +1,393 @@
+//! The path of one decision: question -> outcome -> record -> durable -> answer.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use verdict_core::digest::Digest;
+use verdict_core::jcs;
+use verdict_core::name::{PolicyName, RuleName};
+use verdict_core::outcome::{Answer, Fault};
+use verdict_core::record::{Commitments, Field, Record, Salt, commitment, is_id};
+use verdict_core::time::Timestamp;
+use verdict_engine::{Document, DocumentLimits, LogLine, Outcome, Query};
+use verdict_ledger::{Append, LogName};
+
+use crate::error::{DecideError, HostError};
+use crate::evidence::Evidence;
+use crate::ids::Slot;
+use crate::load::Active;
+use crate::{DOCUMENT_DEPTH_MAX, Inner, state};
+
+/// One question.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The policy that is asked.
+    pub policy: PolicyName,
+    /// The rule; may be left out where the policy has one only.
+    pub rule: Option<String>,
+    /// The input document, as the caller wrote it.
+    pub input: Vec<u8>,
+    /// The caller's own id for the decision: asked again with the same id and question, the host returns the first
+    /// decision. Made by the host where it is left out.
+    pub id: Option<String>,
+    /// The decision time, where the operator lets callers set it.
+    pub decision_time: Option<Timestamp>,
+    /// Who asks, as JSON text. Committed to in the record.
+    pub caller: Option<String>,
+}
+
+/// One decision: what was made of a question, and by what.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The decision's id.
+    pub id: String,
+    /// The policy that was asked.
+    pub policy: PolicyName,
+    /// The version that answered.
+    pub version: String,
+    /// The digest of the component that answered.
+    pub component: Digest,
+    /// The digest of the data that it could read.
+    pub data: Option<Digest>,
+    /// The rule.
+    pub rule: String,
+    /// The answer, or the fault.
+    pub result: Result<Answer, Fault>,
+    /// Whether a gateway lets it pass: `true` at the manifest's `allow` pointer of an answer, and nothing else.
+    pub allow: bool,
+    /// The fuel that an answer burned; none for a fault.
+    pub fuel: Option<u64>,
+    /// The time that the policy saw.
+    pub decision_time: Timestamp,
+    /// When the question arrived, by the host's clock.
+    pub received_at: Timestamp,
+    /// Whether this is an earlier decision, returned again.
+    pub repeated: bool,
+    /// The place of its record in the tenant's log; none where the log is off.
+    pub index: Option<u64>,
+    /// Messages for operators. Kept for the moment only.
+    pub log: Vec<LogLine>,
+}
+
+/// A decision that is made but not yet durable. The answer comes out when it is.
+#[derive(Debug)]
+#[must_use = "the answer comes out of `durable` or `wait`"]
+pub struct Pending {
+    decision: Option<Decision>,
+    append: Option<Append>,
+    inner: Arc<Inner>,
+}
+
+/// An append whose caller went away, with what is needed to note its id.
+pub(crate) struct Orphan {
+    pub(crate) tenant: String,
+    pub(crate) id: String,
+    pub(crate) append: Append,
+}
+
+impl Pending {
+    fn done(decision: Decision, inner: Arc<Inner>) -> Self {
+        Self { decision: Some(decision), append: None, inner }
+    }
+
+    /// The decision, once its record is durable.
+    ///
+    /// # Errors
+    /// [`DecideError::NotRecorded`] when it could not be made durable. The answer is not given then.
+    pub async fn durable(mut self) -> Result<Decision, DecideError> {
+        // The append stays in `self` while it is awaited: a caller that goes away leaves it to `drop`.
+        let result = match self.append.as_mut() {
+            Some(append) => Some(append.await),
+            None => None,
+        };
+        self.finish(result)
+    }
+
+    /// As [`Pending::durable`], for callers without an async runtime.
+    ///
+    /// # Errors
+    /// As [`Pending::durable`].
+    pub fn wait(mut self) -> Result<Decision, DecideError> {
+        let result = self.append.take().map(Append::wait);
+        self.finish(result)
+    }
+
+    fn finish(
+        &mut self,
+        result: Option<Result<u64, verdict_ledger::LedgerError>>,
+    ) -> Result<Decision, DecideError> {
+        self.append = None;
+        let Some(mut decision) = self.decision.take() else {
+            return Err(HostError::Corrupt {
+                what: "the state",
+                id: String::new(),
+                reason: "awaited twice".into(),
+            }
+            .into());
+        };
+        let tenant = decision.policy.tenant().as_str();
+        match result {
+            None => Ok(decision),
+            Some(Ok(index)) => {
+                self.inner.ids.record(tenant, &decision.id, index);
+                decision.index = Some(index);
+                Ok(decision)
+            }
+            Some(Err(error)) => {
+                self.inner.ids.release(tenant, &decision.id);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let (Some(decision), Some(append)) = (self.decision.take(), self.append.take()) else { return };
+        let tenant = decision.policy.tenant().to_string();
+        // If the thread is gone, so is the host.
+        let _ = self.inner.orphans.send(Orphan { tenant, id: decision.id, append });
+    }
+}
+
+/// Notes the ids of decisions that became durable after their callers went away.
+pub(crate) fn adopt_orphans(inner: std::sync::Weak<Inner>) -> Result<Sender<Orphan>, HostError> {
+    let (sender, receiver) = std::sync::mpsc::channel::<Orphan>();
+    let adopt = move || {
+        for orphan in receiver {
+            let result = orphan.append.wait();
+            let Some(inner) = inner.upgrade() else { return };
+            match result {
+                Ok(index) => inner.ids.record(&orphan.tenant, &orphan.id, index),
+                Err(_) => inner.ids.release(&orphan.tenant, &orphan.id),
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("verdict-orphans".into())
+        .spawn(adopt)
+        .map(|_| sender)
+        .map_err(|error| HostError::Entropy(error.to_string()))
+}
+
+impl Inner {
+    pub(crate) fn decide(self: &Arc<Self>, request: Request) -> Result<Pending, DecideError> {
+        let received_at = now();
+        let active = self.active(&request.policy, received_at)?;
+        let rule = rule(&active, request.rule.as_deref())?;
+        if request.decision_time.is_some() && !self.config.allow_decision_time {
+            return Err(DecideError::DecisionTimeNotAllowed);
+        }
+        let limits = active.policy.limits();
+        let bytes_max = usize::try_from(limits.input_bytes).unwrap_or(usize::MAX);
+        let document_limits = DocumentLimits { bytes_max, depth_max: DOCUMENT_DEPTH_MAX };
+        let input = Document::parse(request.input, &document_limits).map_err(DecideError::Input)?;
+        let question = Question {
+            id: String::new(),
+            rule,
+            input,
+            requested_time: request.decision_time,
+            received_at,
+            caller: request.caller.unwrap_or_else(|| "null".into()),
+        };
+        match request.id {
+            None => self.evaluate(&active, Question { id: new_id(), ..question }),
+            Some(id) if !is_id(&id) => Err(DecideError::MalformedId(id.chars().take(80).collect())),
+            Some(id) => self.decide_once(&active, Question { id, ..question }),
+        }
+    }
+
+    /// Evaluates under an id of the caller's choice, unless that was done before.
+    fn decide_once(self: &Arc<Self>, active: &Active, question: Question) -> Result<Pending, DecideError> {
+        if self.ledger.is_none() {
+            return self.evaluate(active, question);
+        }
+        let tenant = active.name.tenant();
+        match self.ids.reserve(tenant.as_str(), &question.id) {
+            Ok(()) => {
+                let id = question.id.clone();
+                self.evaluate(active, question)
+                    .inspect_err(|_| self.ids.release(tenant.as_str(), &id))
+            }
+            Err(Slot::Pending) => Err(DecideError::IdInProgress(question.id)),
+            Err(Slot::Recorded(index)) => {
+                let recorded = self.recorded(tenant, index)?;
+                match recorded.as_answer_to(active, &question) {
+                    Some(decision) => Ok(Pending::done(decision, Arc::clone(self))),
+                    None => Err(DecideError::IdConflict(question.id)),
+                }
+            }
+        }
+    }
+
+    fn active(&self, name: &PolicyName, now: Timestamp) -> Result<Arc<Active>, DecideError> {
+        let table = self.table.load();
+        let Some(active) = table.policies.get(name) else {
+            return Err(DecideError::UnknownPolicy(name.to_string()));
+        };
+        let grace = i64::try_from(self.config.expiry_grace.as_millis()).unwrap_or(i64::MAX);
+        if now.millis() > active.until.millis().saturating_add(grace) {
+            return Err(DecideError::Expired { policy: name.to_string(), until: active.until.to_string() });
+        }
+        Ok(Arc::clone(active))
+    }
+
+    fn evaluate(self: &Arc<Self>, active: &Active, question: Question) -> Result<Pending, DecideError> {
+        let decision_time = question.requested_time.unwrap_or(question.received_at);
+        let outcome = active.policy.evaluate(&Query {
+            rule: question.rule.as_str(),
+            input: &question.input,
+            data: active.data.as_ref().map(|data| &data.document),
+            decision_time,
+        });
+        let allow = match &outcome.result {
+            Ok(answer) => answer.allows(active.policy.manifest().allow.as_ref()),
+            Err(_) => false,
+        };
+        let append = match &self.ledger {
+            None => None,
+            Some(ledger) => {
+                let (leaf, evidence) = write(active, &question, decision_time, &outcome, allow)?;
+                let log: LogName = active.name.tenant().as_str().parse().map_err(HostError::from)?;
+                Some(ledger.append(&log, &leaf, &evidence))
+            }
+        };
+        let decision = Decision {
+            id: question.id,
+            policy: active.name.clone(),
+            version: active.version.clone(),
+            component: active.component,
+            data: active.data.as_ref().map(|data| data.digest),
+            rule: question.rule.to_string(),
+            allow,
+            fuel: outcome.result.is_ok().then_some(outcome.fuel),
+            result: outcome.result,
+            decision_time,
+            received_at: question.received_at,
+            repeated: false,
+            index: None,
+            log: outcome.log,
+        };
+        Ok(Pending { decision: Some(decision), append, inner: Arc::clone(self) })
+    }
+}
+
+/// A request that passed the door.
+pub(crate) struct Question {
+    pub(crate) id: String,
+    pub(crate) rule: RuleName,
+    pub(crate) input: Document,
+    pub(crate) requested_time: Option<Timestamp>,
+    received_at: Timestamp,
+    pub(crate) caller: String,
+}
+
+/// The fields of a record that come of the outcome, as they are committed to.
+pub(crate) struct Fields {
+    answer: String,
+    reasons: String,
+    fuel: String,
+    reads: String,
+}
+
+impl Fields {
+    /// The text of one of these fields; empty for the fields of the question.
+    pub(crate) fn text(&self, field: Field) -> &str {
+        match field {
+            Field::Answer => &self.answer,
+            Field::Reasons => &self.reasons,
+            Field::Fuel => &self.fuel,
+            Field::Reads => &self.reads,
+            Field::Caller | Field::Input | Field::Rule => "",
+        }
+    }
+}
+
+/// The committed form of an outcome.
+pub(crate) fn fields(outcome: &Outcome, id: &str) -> Result<Fields, HostError> {
+    let reads = jcs::canonical(&outcome.reads).map_err(|error| corrupt("the read set", id, &error))?;
+    let (answer, reasons, fuel) = match &outcome.result {
+        Ok(answer) => (
+            answer.value.clone().unwrap_or_default(),
+            jcs::canonical(&answer.reasons).map_err(|error| corrupt("the reasons", id, &error))?,
+            outcome.fuel.to_string(),
+        ),
+        Err(_) => (String::new(), "[]".into(), String::new()),
+    };
+    Ok(Fields { answer, reasons, fuel, reads })
+}
+
+/// The record and the evidence of an outcome.
+fn write(
+    active: &Active,
+    question: &Question,
+    decision_time: Timestamp,
+    outcome: &Outcome,
+    allow: bool,
+) -> Result<(Vec<u8>, Vec<u8>), HostError> {
+    let outcome_fields = fields(outcome, &question.id)?;
+    let text = |field| match field {
+        Field::Input => question.input.text(),
+        Field::Rule => question.rule.as_str(),
+        Field::Caller => question.caller.as_str(),
+        Field::Answer | Field::Reasons | Field::Fuel | Field::Reads => outcome_fields.text(field),
+    };
+    let salts = state::random::<{ 32 * Field::ALL.len() }>()?;
+    let (salts, _) = salts.as_chunks::<32>();
+    let fields: Vec<(Field, Salt, Vec<u8>)> = Field::ALL
+        .iter()
+        .zip(salts)
+        .map(|(field, salt)| (*field, *salt, text(*field).as_bytes().to_vec()))
+        .collect();
+    let fault = outcome.result.as_ref().err();
+    let commitments = fields.iter().map(|(field, salt, bytes)| (*field, commitment(*field, salt, bytes)));
+    let record = Record {
+        id: question.id.clone(),
+        policy: active.name.clone(),
+        version: active.policy.manifest().version.clone(),
+        component: active.component,
+        statement: active.statement,
+        data: active.data.as_ref().map(|data| data.digest),
+        decision_time,
+        received_at: question.received_at,
+        semantics: verdict_engine::SEMANTICS,
+        limits: active.policy.limits(),
+        fault: fault.map(|fault| fault.code),
+        commitments: Commitments::from_iter(commitments),
+    };
+    let leaf = record.to_bytes().map_err(|error| corrupt("the record", &question.id, &error))?;
+    Ok((leaf, Evidence::new(fields, allow, fault).encode()))
+}
+
+pub(crate) fn corrupt(what: &'static str, id: &str, reason: &dyn std::fmt::Display) -> HostError {
+    HostError::Corrupt { what, id: id.into(), reason: reason.to_string() }
+}
+
+fn rule(active: &Active, asked: Option<&str>) -> Result<RuleName, DecideError> {
+    let manifest = active.policy.manifest();
+    let found = match (asked, manifest.rules.as_slice()) {
+        (Some(name), _) => manifest.rule(name),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    };
+    let known = || manifest.rules.iter().map(|rule| format!("`{}`", rule.name)).collect::<Vec<_>>().join(", ");
+    found.map(|rule| rule.name.clone()).ok_or_else(|| DecideError::UnknownRule {
+        policy: active.name.to_string(),
+        rule: asked.unwrap_or_default().chars().take(128).collect(),
+        known: known(),
+    })
+}
+
+/// The host's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    // A clock beyond the year 9999 is as good as none; the epoch makes everything expired or not yet valid.
+    Timestamp::from_millis(ms).unwrap_or(Timestamp::EPOCH)
+}
+
+/// A new decision id: UUID version 7 (RFC 9562), so that ids sort by time.
+fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}

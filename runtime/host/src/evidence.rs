@@ -1,0 +1,122 @@
+//! Evidence: what the log's commitments stand for. It is kept beside the log, and can be erased without it.
+//!
+//! One entry is a version byte, then for each committed field, in the order of [`Field::ALL`], 32 bytes of salt, the
+//! length as a little-endian `u32`, and the bytes; then a byte that is 1 if the decision allows, for gateways; then, as
+//! the fields but without a salt, the fault's details as JSON.
+
+use verdict_core::outcome::Fault;
+use verdict_core::record::{Field, Salt};
+
+const VERSION: u8 = 1;
+
+/// What one decision rests on, in the clear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Evidence {
+    fields: Vec<(Field, Salt, Vec<u8>)>,
+    allow: bool,
+    detail: Vec<u8>,
+}
+
+impl Evidence {
+    pub(crate) fn new(fields: Vec<(Field, Salt, Vec<u8>)>, allow: bool, fault: Option<&Fault>) -> Self {
+        let detail = fault.and_then(|fault| serde_json::to_vec(fault).ok()).unwrap_or_default();
+        Self { fields, allow, detail }
+    }
+
+    /// Whether a gateway let it pass.
+    pub(crate) fn is_allow(&self) -> bool {
+        self.allow
+    }
+
+    pub(crate) fn fields(&self) -> &[(Field, Salt, Vec<u8>)] {
+        &self.fields
+    }
+
+    /// The bytes of a field; empty where the entry lacks it.
+    pub(crate) fn bytes(&self, field: Field) -> &[u8] {
+        self.fields.iter().find(|(name, ..)| *name == field).map_or(&[], |(_, _, bytes)| bytes)
+    }
+
+    /// The text of a field. Everything that is committed is UTF-8.
+    pub(crate) fn text(&self, field: Field) -> &str {
+        std::str::from_utf8(self.bytes(field)).unwrap_or_default()
+    }
+
+    /// The fault's details as JSON; empty where there was an answer.
+    pub(crate) fn detail(&self) -> &[u8] {
+        &self.detail
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let length = self.fields.iter().map(|(_, _, bytes)| bytes.len() + 36).sum::<usize>();
+        let mut out = Vec::with_capacity(2 + length + 4 + self.detail.len());
+        out.push(VERSION);
+        for (_, salt, bytes) in &self.fields {
+            out.extend_from_slice(salt);
+            put(&mut out, bytes);
+        }
+        out.push(u8::from(self.allow));
+        put(&mut out, &self.detail);
+        out
+    }
+
+    /// Reads an entry; none where it is not one.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (version, mut rest) = bytes.split_first()?;
+        if *version != VERSION {
+            return None;
+        }
+        let mut fields = Vec::with_capacity(Field::ALL.len());
+        for field in Field::ALL {
+            let (salt, after) = rest.split_first_chunk::<32>()?;
+            let (bytes, after) = take(after)?;
+            fields.push((*field, *salt, bytes.to_vec()));
+            rest = after;
+        }
+        let (allow, rest) = rest.split_first()?;
+        let allow = match allow {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let (detail, rest) = take(rest)?;
+        rest.is_empty().then(|| Self { fields, allow, detail: detail.to_vec() })
+    }
+}
+
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    // A document is bounded far below 4 GiB by the limits, so the length always fits.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn take(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence() -> Evidence {
+        let field = |field: &Field| (*field, [field.name().len() as u8; 32], field.name().as_bytes().to_vec());
+        Evidence::new(Field::ALL.iter().map(field).collect(), true, None)
+    }
+
+    #[test]
+    fn reads_what_it_wrote() {
+        assert_eq!(Evidence::decode(&evidence().encode()), Some(evidence()));
+        assert_eq!(evidence().text(Field::Rule), "rule");
+    }
+
+    #[test]
+    fn rejects_an_entry_that_is_cut_or_too_long() {
+        let bytes = evidence().encode();
+        for end in 0..bytes.len() {
+            assert_eq!(Evidence::decode(&bytes[..end]), None);
+        }
+        assert_eq!(Evidence::decode(&[bytes, vec![0]].concat()), None);
+    }
+}

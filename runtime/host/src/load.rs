@@ -1,0 +1,247 @@
+//! From a folder of signed artifacts to the table of policies that answer.
+//!
+//! Nothing becomes active before its copy and the sequences it raises are durable, and a bad artifact touches nobody
+//! else: it is quarantined with its reason, and what was loaded from the same place before goes on if it may.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use verdict_core::artifact::{self, AdmittedArtifact, UnverifiedArtifact};
+use verdict_core::digest::Digest;
+use verdict_core::name::{PolicyName, Tenant};
+use verdict_core::refusal::Refusal;
+use verdict_core::time::Timestamp;
+use verdict_core::trust::{Seen, TrustPolicy};
+use verdict_engine::{Document, DocumentLimits, Engine, Policy};
+use verdict_registry::Layout;
+
+use crate::error::HostError;
+use crate::state::State;
+
+/// The largest trust file, in bytes.
+const TRUST_BYTES_MAX: u64 = 4 << 20;
+/// The largest data file of a tenant, in bytes.
+const DATA_BYTES_MAX: usize = 256 << 20;
+/// The deepest nesting of a tenant's data.
+const DATA_DEPTH_MAX: usize = 128;
+
+/// One version that answers.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) policy: Policy,
+    pub(crate) name: PolicyName,
+    pub(crate) version: String,
+    pub(crate) component: Digest,
+    pub(crate) statement: Digest,
+    pub(crate) oci_manifest: Digest,
+    pub(crate) until: Timestamp,
+    pub(crate) data: Option<Arc<Data>>,
+    path: PathBuf,
+}
+
+/// One tenant's data.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) digest: Digest,
+    pub(crate) document: Document,
+}
+
+/// An artifact that may not run here, and why.
+#[derive(Debug, Clone)]
+pub struct Quarantined {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why it was refused.
+    pub refusal: Refusal,
+}
+
+/// Everything that a decision looks up.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) policies: HashMap<PolicyName, Arc<Active>>,
+    pub(crate) quarantine: Vec<Quarantined>,
+}
+
+/// Where artifacts, trust and data come from.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(crate) policies: PathBuf,
+    pub(crate) trust: PathBuf,
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl Sources {
+    /// Refuses a trust file or data folder that whoever writes artifacts could write too.
+    pub(crate) fn checked(self) -> Result<Self, HostError> {
+        let absolute = |path: &Path| path.canonicalize().map_err(|error| HostError::state(path, &error));
+        let policies = absolute(&self.policies)?;
+        let trust = [("trust file", Some(&self.trust)), ("data folder", self.data.as_ref())];
+        for (what, path) in trust {
+            let Some(path) = path else { continue };
+            if absolute(path)?.starts_with(&policies) {
+                return Err(HostError::Untrusted { what, path: path.clone(), folder: self.policies });
+            }
+        }
+        Ok(self)
+    }
+
+    fn trust(&self, seen: &Seen, now: Timestamp) -> Result<TrustPolicy, HostError> {
+        let refused = |refusal| HostError::Trust { path: self.trust.clone(), refusal };
+        let bytes = read_bounded(&self.trust, TRUST_BYTES_MAX)
+            .map_err(|error| HostError::state(&self.trust, &error))?;
+        let trust = TrustPolicy::parse(&bytes).map_err(refused)?;
+        trust.check(seen, now).map_err(refused)?;
+        Ok(trust)
+    }
+
+    fn data(&self) -> Result<HashMap<Tenant, Arc<Data>>, HostError> {
+        let Some(folder) = &self.data else { return Ok(HashMap::new()) };
+        let failed = |path: &Path, reason: String| HostError::Data { path: path.into(), reason };
+        let mut data = HashMap::new();
+        for entry in fs::read_dir(folder).map_err(|error| failed(folder, error.to_string()))? {
+            let path = entry.map_err(|error| failed(folder, error.to_string()))?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let tenant = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let tenant: Tenant = tenant.parse().map_err(|error| failed(&path, format!("{error}")))?;
+            let bytes = read_bounded(&path, DATA_BYTES_MAX as u64)
+                .map_err(|error| failed(&path, error.to_string()))?;
+            let digest = Digest::of(&bytes);
+            let limits = DocumentLimits { bytes_max: DATA_BYTES_MAX, depth_max: DATA_DEPTH_MAX };
+            let document =
+                Document::parse(bytes, &limits).map_err(|error| failed(&path, error.to_string()))?;
+            if !document.text().trim_start().starts_with('{') {
+                return Err(failed(&path, "expected one object whose members are documents".into()));
+            }
+            data.insert(tenant, Arc::new(Data { digest, document }));
+        }
+        Ok(data)
+    }
+}
+
+fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let size = fs::metadata(path)?.len();
+    if size > bytes_max {
+        return Err(io::Error::other(format!("it has {size} bytes; at most {bytes_max} are read")));
+    }
+    fs::read(path)
+}
+
+/// One reading of the folder.
+pub(crate) struct Loader<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) state: &'a State,
+    pub(crate) sources: &'a Sources,
+    pub(crate) now: Timestamp,
+}
+
+impl Loader<'_> {
+    /// Reads trust, data and artifacts again and makes the next table. `old` goes on answering until it is replaced.
+    pub(crate) fn load(&self, old: &Table) -> Result<Table, HostError> {
+        let mut seen = self.state.seen()?;
+        let trust = self.sources.trust(&seen, self.now)?;
+        let data = self.sources.data()?;
+        let mut table = Table::default();
+        let mut admitted: BTreeMap<PolicyName, Vec<(PathBuf, AdmittedArtifact)>> = BTreeMap::new();
+        let folders = verdict_registry::find(&self.sources.policies)
+            .map_err(|error| HostError::state(&self.sources.policies, &error))?;
+        for path in folders {
+            match self.admit(&path, &trust, &seen) {
+                Ok(artifact) => {
+                    let name = artifact.manifest().policy.clone();
+                    admitted.entry(name).or_default().push((path, artifact));
+                }
+                Err(refusal) => self.fall_back(path, refusal, &trust, &seen, old, &mut table, &mut admitted),
+            }
+        }
+        for (name, mut versions) in admitted {
+            versions.sort_by(|(_, a), (_, b)| b.manifest().version.cmp(&a.manifest().version));
+            if let Some(active) = self.highest_that_loads(versions, old, &data, &mut table.quarantine)? {
+                seen = seen.note(&active.name, active.policy.manifest().version.clone());
+                table.policies.insert(name, Arc::new(active));
+            }
+        }
+        for tenant in data.values() {
+            self.state.keep_data(&tenant.digest, tenant.document.text().as_bytes())?;
+        }
+        self.state.keep_seen(&seen.note_trust(trust.version()))?;
+        Ok(table)
+    }
+
+    fn admit(&self, path: &Path, trust: &TrustPolicy, seen: &Seen) -> Result<AdmittedArtifact, Refusal> {
+        let artifact: UnverifiedArtifact = Layout::open(path).and_then(|layout| layout.fetch())?;
+        artifact::admit(artifact::verify(artifact, trust, self.now)?, trust, seen, self.now)
+    }
+
+    /// A bad artifact where a good one was: the copy of the good one goes on, if it may under today's trust.
+    #[expect(clippy::too_many_arguments, reason = "one step of `load`, named")]
+    fn fall_back(
+        &self,
+        path: PathBuf,
+        refusal: Refusal,
+        trust: &TrustPolicy,
+        seen: &Seen,
+        old: &Table,
+        table: &mut Table,
+        admitted: &mut BTreeMap<PolicyName, Vec<(PathBuf, AdmittedArtifact)>>,
+    ) {
+        if let Some(active) = old.policies.values().find(|active| active.path == path) {
+            let copy = self.state.artifact(&active.oci_manifest);
+            if let Ok(artifact) = self.admit(&copy, trust, seen) {
+                admitted.entry(active.name.clone()).or_default().push((path.clone(), artifact));
+            }
+        }
+        table.quarantine.push(Quarantined { path, refusal });
+    }
+
+    fn highest_that_loads(
+        &self,
+        versions: Vec<(PathBuf, AdmittedArtifact)>,
+        old: &Table,
+        data: &HashMap<Tenant, Arc<Data>>,
+        quarantine: &mut Vec<Quarantined>,
+    ) -> Result<Option<Active>, HostError> {
+        for (path, artifact) in versions {
+            match self.compile(&artifact, old) {
+                Ok(policy) => {
+                    self.keep_copy(&path, &artifact)?;
+                    let name = artifact.manifest().policy.clone();
+                    let granted = !artifact.manifest().capabilities.data.is_empty();
+                    return Ok(Some(Active {
+                        policy,
+                        version: artifact.manifest().version.to_string(),
+                        component: artifact.component_digest(),
+                        statement: artifact.statement_digest(),
+                        oci_manifest: artifact.oci_digest(),
+                        until: artifact.until(),
+                        data: data.get(name.tenant()).filter(|_| granted).cloned(),
+                        name,
+                        path,
+                    }));
+                }
+                Err(refusal) => quarantine.push(Quarantined { path, refusal }),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is loaded already under the same statement is not compiled again.
+    fn compile(&self, artifact: &AdmittedArtifact, old: &Table) -> Result<Policy, Refusal> {
+        match old.policies.get(&artifact.manifest().policy) {
+            Some(active) if active.statement == artifact.statement_digest() => Ok(active.policy.clone()),
+            _ => self.engine.load(artifact),
+        }
+    }
+
+    fn keep_copy(&self, from: &Path, artifact: &AdmittedArtifact) -> Result<(), HostError> {
+        let to = self.state.artifact(&artifact.oci_digest());
+        if to.exists() {
+            return Ok(());
+        }
+        let copy = || -> Result<(), Refusal> { Layout::open(from)?.copy_to(&to).map(drop) };
+        copy().map_err(|refusal| HostError::state(&to, &refusal))
+    }
+}

@@ -1,0 +1,149 @@
+//! Reading decisions back from the log and the evidence.
+
+use verdict_core::name::Tenant;
+use verdict_core::outcome::{Answer, Fault};
+use verdict_core::record::{Field, Opening, Receipt, Record};
+use verdict_ledger::{Ledger, LogName, TlogProof};
+
+use crate::decide::{Decision, Question, corrupt};
+use crate::error::HostError;
+use crate::evidence::Evidence;
+use crate::ids::Ids;
+use crate::load::Active;
+use crate::{Inner, ReceiptState};
+
+/// A decision as the log has it.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) index: u64,
+    pub(crate) leaf: Vec<u8>,
+    pub(crate) record: Record,
+    /// None once it was erased.
+    pub(crate) evidence: Option<Evidence>,
+}
+
+/// Notes every id of the log.
+pub(crate) fn index(ledger: &Ledger, ids: &Ids) -> Result<(), HostError> {
+    let mut unreadable = None;
+    ledger.for_each(|log, index, leaf| match Record::parse(leaf) {
+        Ok(record) => ids.record(log.as_str(), &record.id, index),
+        Err(error) => unreadable = unreadable.take().or(Some((index, error.to_string()))),
+    })?;
+    match unreadable {
+        None => Ok(()),
+        Some((index, reason)) => Err(corrupt("the record", &format!("at index {index}"), &reason)),
+    }
+}
+
+impl Inner {
+    /// The decision with this id.
+    pub(crate) fn find(&self, tenant: &Tenant, id: &str) -> Result<Option<Recorded>, HostError> {
+        match self.ids.find(tenant.as_str(), id) {
+            Some(index) => self.recorded(tenant, index).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn recorded(&self, tenant: &Tenant, index: u64) -> Result<Recorded, HostError> {
+        let place = format!("at index {index}");
+        let Some(ledger) = &self.ledger else {
+            return Err(corrupt("the record", &place, &"the log is off"));
+        };
+        let log: LogName = tenant.as_str().parse()?;
+        let leaf = ledger.leaf(&log, index)?;
+        let record = Record::parse(&leaf).map_err(|error| corrupt("the record", &place, &error))?;
+        let evidence = match ledger.evidence(&log, index)? {
+            None => None,
+            Some(bytes) => Some(checked(&record, &bytes)?),
+        };
+        Ok(Recorded { index, leaf, record, evidence })
+    }
+
+    pub(crate) fn receipt(&self, tenant: &Tenant, id: &str) -> Result<ReceiptState, HostError> {
+        let Some(recorded) = self.find(tenant, id)? else { return Ok(ReceiptState::Unknown) };
+        let Some(ledger) = &self.ledger else { return Ok(ReceiptState::Unknown) };
+        let Some(proof) = ledger.proof(&tenant.as_str().parse()?, recorded.index)? else {
+            return Ok(ReceiptState::NotYet);
+        };
+        let Some(evidence) = &recorded.evidence else { return Ok(ReceiptState::Erased) };
+        let proof = TlogProof { extra: Some(recorded.leaf), ..proof };
+        let openings = evidence.fields().iter().map(|(field, salt, bytes)| {
+            // The caller has its own input; a receipt does not carry it around.
+            let value = (*field != Field::Input).then(|| String::from_utf8_lossy(bytes).into_owned());
+            (*field, Opening { salt: *salt, value })
+        });
+        Ok(ReceiptState::Ready(Box::new(Receipt::new(proof.to_string(), openings.collect()))))
+    }
+}
+
+/// Evidence that is what the record commits to. Anything else was changed on the disk.
+fn checked(record: &Record, bytes: &[u8]) -> Result<Evidence, HostError> {
+    let error = |reason: &str| corrupt("the evidence", &record.id, &reason);
+    let evidence = Evidence::decode(bytes).ok_or_else(|| error("it is not an entry"))?;
+    for (field, salt, bytes) in evidence.fields() {
+        if record.commitments.of(*field) != &verdict_core::record::commitment(*field, salt, bytes) {
+            return Err(error(&format!("field `{}` is not what the record commits to", field.name())));
+        }
+    }
+    Ok(evidence)
+}
+
+impl Recorded {
+    /// The decision in full; none where the evidence was erased.
+    pub(crate) fn decision(&self) -> Option<Decision> {
+        let evidence = self.evidence.as_ref()?;
+        let record = &self.record;
+        let result = match record.fault {
+            Some(code) => Err(fault(code, evidence)),
+            None => Ok(Answer {
+                value: Some(evidence.text(Field::Answer).to_owned()).filter(|text| !text.is_empty()),
+                reasons: serde_json::from_slice(evidence.bytes(Field::Reasons)).unwrap_or_default(),
+            }),
+        };
+        Some(Decision {
+            id: record.id.clone(),
+            policy: record.policy.clone(),
+            version: record.version.to_string(),
+            component: record.component,
+            data: record.data,
+            rule: evidence.text(Field::Rule).into(),
+            allow: evidence.is_allow(),
+            fuel: evidence.text(Field::Fuel).parse().ok(),
+            result,
+            decision_time: record.decision_time,
+            received_at: record.received_at,
+            repeated: true,
+            index: Some(self.index),
+            log: Vec::new(),
+        })
+    }
+
+    /// This decision, if `question` is the one that it answered.
+    pub(crate) fn as_answer_to(&self, active: &Active, question: &Question) -> Option<Decision> {
+        let evidence = self.evidence.as_ref()?;
+        let same = self.record.policy == active.name
+            && evidence.text(Field::Rule) == question.rule.as_str()
+            && evidence.text(Field::Caller) == question.caller
+            && evidence.bytes(Field::Input) == question.input.text().as_bytes()
+            && question.requested_time.is_none_or(|time| time == self.record.decision_time);
+        if same { self.decision() } else { None }
+    }
+}
+
+fn fault(code: verdict_core::outcome::FaultCode, evidence: &Evidence) -> Fault {
+    #[derive(serde::Deserialize)]
+    struct Detail {
+        message: String,
+        policy_code: Option<String>,
+        pointer: Option<String>,
+    }
+    match serde_json::from_slice::<Detail>(evidence.detail()) {
+        Ok(detail) => Fault {
+            code,
+            message: detail.message,
+            policy_code: detail.policy_code,
+            pointer: detail.pointer,
+        },
+        Err(_) => Fault::new(code, ""),
+    }
+}
