@@ -214,6 +214,15 @@ impl Failure {
         self.problem().pointer.as_deref()
     }
 
+    /// The class of the fault that the host makes of this.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn fault(&self) -> &'static str {
+        match self.0 {
+            wit::Failure::InvalidInput(_) => "invalid-input",
+            wit::Failure::MissingData(_) | wit::Failure::Internal(_) => "policy-error",
+        }
+    }
+
     pub(crate) fn unknown_rule(rule: &str) -> Self {
         Self::internal("unknown-rule", format!("the manifest names the rule `{rule}`, the policy does not have it"))
     }

@@ -55,6 +55,17 @@ macro_rules! document {
                 super::parse(json(pointer), pointer).map_err(|(message, at)| fail(message, at))
             }
 
+            /// What is at the pointer, as a type of the author's; none if nothing or `null` is there.
+            ///
+            /// # Errors
+            /// A failure that names the place, if what is there has another form.
+            pub fn parse_optional<T: DeserializeOwned>(pointer: &str) -> Result<Option<T>, Failure> {
+                match json(pointer) {
+                    None => Ok(None),
+                    json => super::parse(json, pointer).map_err(|(message, at)| fail(message, at)),
+                }
+            }
+
             /// The string at the pointer.
             ///
             /// # Errors

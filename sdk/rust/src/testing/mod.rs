@@ -9,6 +9,10 @@
 //!
 //! Limits, grants and the check of the manifest are the real host's: `verdict test` runs the cases of a policy there.
 
+mod cases;
+
+pub use cases::run_cases;
+
 use std::cell::RefCell;
 use std::fmt;
 

@@ -1,0 +1,17 @@
+//! The cases of this policy, natively.
+
+use verdict_sdk::testing::run_cases;
+
+#[test]
+fn every_case_comes_out_as_expected() {
+    for file in [
+        include_str!("../cases/privileged-containers.json"),
+        include_str!("../cases/host-namespaces.json"),
+        include_str!("../cases/host-filesystem.json"),
+        include_str!("../cases/users.json"),
+        include_str!("../cases/allow-privilege-escalation.json"),
+        include_str!("../cases/allowed-repos.json"),
+    ] {
+        assert!(run_cases(file, kubernetes_admission::decide).unwrap() >= 8);
+    }
+}
