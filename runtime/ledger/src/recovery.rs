@@ -69,8 +69,24 @@ pub(crate) fn recover(store: &Store, key: &SigningKey, config: &Config) -> Resul
             u32::try_from(scanned.bytes).map_err(|_| LedgerError::corrupt(&path, "it is too long"))?;
         end = Location { segment: *segment, offset };
     }
-    let (logs, edges) = finish(logs, key, config)?;
-    Ok(Recovered { logs, edges, sequence, journal: last(&segments), evidence, end, torn_bytes })
+    let mut recovered = Recovered {
+        logs: BTreeMap::new(),
+        edges: BTreeMap::new(),
+        sequence,
+        journal: last(&segments),
+        evidence,
+        end,
+        torn_bytes,
+    };
+    for (name, log) in logs {
+        log.check(&name)?;
+        let vkey = key.verifier_key(&config.origin(&name))?;
+        let durable = log.locations.len() as u64;
+        let state = LogState { locations: log.locations, durable, published: log.published.map(Arc::new) };
+        recovered.edges.insert(name.clone(), log.edge);
+        recovered.logs.insert(name.clone(), Arc::new(Log::new(name, vkey, state)));
+    }
+    Ok(recovered)
 }
 
 /// The segment numbers in a folder, in order. What is called otherwise is not ours.
@@ -139,6 +155,20 @@ impl Reading {
         let published = checkpoint.map(|(checkpoint, note)| Published { size: checkpoint.size, note });
         Self { published, signed, root, locations: Vec::new(), edge: Edge::default() }
     }
+
+    /// Refuses a journal that lacks what was signed, or differs from it: signing on would fork the log.
+    fn check(&self, name: &LogName) -> Result<(), LedgerError> {
+        let size = self.locations.len() as u64;
+        if size < self.signed {
+            let what = format!("it has {size} entries of `{name}`, whose checkpoint has {}", self.signed);
+            return Err(LedgerError::corrupt("journal", what));
+        }
+        if self.root.is_some_and(|root| root != self.edge.root()) {
+            let what = format!("its entries of `{name}` do not have the root of that log's checkpoint");
+            return Err(LedgerError::corrupt("journal", what));
+        }
+        Ok(())
+    }
 }
 
 /// Every log's last checkpoint, verified with our own key.
@@ -158,30 +188,4 @@ fn read_checkpoints(
         logs.insert(name, Reading::new(Some((checkpoint, note))));
     }
     Ok(logs)
-}
-
-/// Refuses a journal that lacks what was signed, or differs from it: signing on would fork the log.
-fn finish(
-    logs: BTreeMap<LogName, Reading>,
-    key: &SigningKey,
-    config: &Config,
-) -> Result<(BTreeMap<LogName, Arc<Log>>, BTreeMap<LogName, Edge>), LedgerError> {
-    let (mut open, mut edges) = (BTreeMap::new(), BTreeMap::new());
-    for (name, log) in logs {
-        let size = log.locations.len() as u64;
-        if size < log.signed {
-            let what = format!("it has {size} entries of `{name}`, whose checkpoint has {}", log.signed);
-            return Err(LedgerError::corrupt("journal", what));
-        }
-        if log.root.is_some_and(|root| root != log.edge.root()) {
-            let what = format!("its entries of `{name}` do not have the root of that log's checkpoint");
-            return Err(LedgerError::corrupt("journal", what));
-        }
-        let vkey = key.verifier_key(&config.origin(&name))?;
-        let published = log.published.map(Arc::new);
-        let state = LogState { locations: log.locations, durable: size, published };
-        open.insert(name.clone(), Arc::new(Log::new(name.clone(), vkey, state)));
-        edges.insert(name, log.edge);
-    }
-    Ok((open, edges))
 }

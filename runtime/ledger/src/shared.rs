@@ -187,25 +187,42 @@ impl Shared {
                 to.segment == first.segment && to.offset.saturating_sub(first.offset) <= SPAN_BYTES_MAX
             };
             let together = others.iter().take_while(near).count();
-            let mut index = from + leaves.len() as u64;
-            let Some(end) = others.get(together.wrapping_sub(1)) else {
-                leaves.push(self.entry(log, index)?.leaf);
-                rest = others;
-                continue;
-            };
-            // Up to where the last near one begins; that one begins the next round.
-            let path = journal::segment_path(first.segment);
-            let span =
-                self.store.read(&path, u64::from(first.offset), (end.offset - first.offset) as usize)?;
-            let span = span.ok_or_else(|| missing(&path))?;
-            for at in rest.iter().take(together) {
-                let frame = span.get((at.offset - first.offset) as usize..).unwrap_or_default();
-                leaves.push(parse_at(frame, log, index, &path, *at)?.leaf);
-                index += 1;
+            let index = from + leaves.len() as u64;
+            match others.get(together.wrapping_sub(1)) {
+                None => {
+                    leaves.push(self.entry(log, index)?.leaf);
+                    rest = others;
+                }
+                // Up to where the last near one begins; that one begins the next round.
+                Some(end) => {
+                    let (run, after) = rest.split_at(together);
+                    self.read_run(log, index, run, end.offset, &mut leaves)?;
+                    rest = after;
+                }
             }
-            rest = rest.get(together..).unwrap_or_default();
         }
         Ok(leaves)
+    }
+
+    /// Entries that lie one after the other in one segment, all before `end`.
+    fn read_run(
+        &self,
+        log: &Log,
+        index: u64,
+        run: &[Location],
+        end: u32,
+        leaves: &mut Vec<Vec<u8>>,
+    ) -> Result<(), LedgerError> {
+        let Some(first) = run.first() else { return Ok(()) };
+        let path = journal::segment_path(first.segment);
+        let span =
+            self.store.read(&path, u64::from(first.offset), end.saturating_sub(first.offset) as usize)?;
+        let span = span.ok_or_else(|| missing(&path))?;
+        for (index, at) in (index..).zip(run) {
+            let frame = span.get(at.offset.saturating_sub(first.offset) as usize..).unwrap_or_default();
+            leaves.push(parse_at(frame, log, index, &path, *at)?.leaf);
+        }
+        Ok(())
     }
 }
 

@@ -69,10 +69,10 @@ impl Writer {
                 break;
             }
         }
-        if self.shared.running().is_ok() {
-            if let Err(error) = self.sync() {
-                self.shared.stop(&error);
-            }
+        if self.shared.running().is_ok()
+            && let Err(error) = self.sync()
+        {
+            self.shared.stop(&error);
         }
         self.refuse_the_rest();
     }
