@@ -442,3 +442,141 @@ fn check_blob(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::SecretKey;
+    use crate::oci::World;
+    use crate::statement::sign_manifest;
+
+    const COMPONENT: &[u8] = b"component";
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn now() -> Timestamp {
+        time("2026-06-01T00:00:00Z")
+    }
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_seed([seed; 32])
+    }
+
+    fn manifest(policy: &str, version: &str) -> Manifest {
+        let json = serde_json::json!({
+            "format": crate::manifest::FORMAT, "policy": policy, "version": version,
+            "contract": crate::manifest::CONTRACT, "component": Digest::of(COMPONENT),
+            "rules": [{"name": "eligible"}],
+        });
+        Manifest::parse(json.to_string().as_bytes()).unwrap()
+    }
+
+    fn author(seed: u8, policies: &str, not_after: Option<&str>) -> Author {
+        Author {
+            person: format!("person {seed}"),
+            public: key(seed).public(),
+            policies: vec![policies.parse().unwrap()],
+            not_before: None,
+            not_after: not_after.map(time),
+        }
+    }
+
+    fn trust() -> TrustPolicy {
+        let authors = vec![
+            author(1, "default/*", None),
+            author(2, "default/loan", Some("2026-09-01T00:00:00Z")),
+            author(3, "acme/*", None),
+        ];
+        TrustPolicy::new(2, time("2027-01-01T00:00:00Z"), authors).unwrap()
+    }
+
+    /// An artifact with one statement for each of `seeds`, about the same image.
+    fn artifact(manifest: &Manifest, seeds: &[u8]) -> UnverifiedArtifact {
+        let image =
+            oci::Image::new(COMPONENT, World::default(), &manifest.policy, &manifest.version).unwrap();
+        let digest = Digest::of(&image.manifest);
+        let sign = |seed: &u8| sign_manifest(manifest, digest, &key(*seed)).unwrap().render().into_bytes();
+        UnverifiedArtifact {
+            reference: "here".into(),
+            manifest_bytes: image.manifest,
+            config: image.config,
+            component: COMPONENT.to_vec(),
+            statements: seeds.iter().map(sign).collect(),
+        }
+    }
+
+    fn admitted(seeds: &[u8], trust: &TrustPolicy, seen: &Seen) -> Result<AdmittedArtifact, Refusal> {
+        admit(verify(artifact(&manifest("loan", "1.1.0"), seeds), trust, now())?, trust, seen, now())
+    }
+
+    fn code<T>(result: Result<T, Refusal>) -> Option<RefusalCode> {
+        result.err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn admits_what_a_trusted_author_signed_and_names_every_signer() {
+        let admitted = admitted(&[1, 9, 2, 1], &trust(), &Seen::default()).unwrap();
+        let people: Vec<_> = admitted.signers().iter().map(|signer| signer.person.as_str()).collect();
+        assert_eq!(people, ["person 1", "person 2"]);
+        assert_eq!(admitted.component_digest(), Digest::of(COMPONENT));
+        assert_eq!(admitted.component().as_ref(), COMPONENT);
+    }
+
+    #[test]
+    fn an_admission_ends_with_the_trust_or_the_last_key() {
+        let until = |seeds: &[u8]| admitted(seeds, &trust(), &Seen::default()).unwrap().until();
+        assert_eq!(until(&[1]), time("2027-01-01T00:00:00Z"));
+        assert_eq!(until(&[2]), time("2026-09-01T00:00:00Z"));
+        assert_eq!(until(&[1, 2]), time("2027-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn nothing_goes_back() {
+        let name: PolicyName = "loan".parse().unwrap();
+        let code = |seen: Seen| code(admitted(&[1], &trust(), &seen));
+        assert_eq!(code(Seen::default().note_trust(2).note(&name, Version::new(1, 1, 0))), None);
+        assert_eq!(code(Seen::default().note(&"other".parse().unwrap(), Version::new(9, 0, 0))), None);
+        assert_eq!(code(Seen::default().note_trust(3)), Some(RefusalCode::TrustRollback));
+        let newer = Seen::default().note(&name, Version::new(1, 1, 1));
+        assert_eq!(code(newer), Some(RefusalCode::VersionRollback));
+    }
+
+    #[test]
+    fn an_author_signs_only_what_is_granted() {
+        assert_eq!(code(admitted(&[3], &trust(), &Seen::default())), Some(RefusalCode::NotGranted));
+        assert_eq!(code(admitted(&[9], &trust(), &Seen::default())), Some(RefusalCode::UnknownSigner));
+    }
+
+    #[test]
+    fn a_stranger_cannot_spoil_a_signed_artifact_but_two_authors_must_agree() {
+        let signed = artifact(&manifest("loan", "1.1.0"), &[1]);
+        let mut other = manifest("loan", "1.1.0");
+        other.description = "something else".into();
+        let with_another_by = |seed: u8| {
+            let mut artifact = signed.clone();
+            artifact.statements.insert(0, b"not an envelope".to_vec());
+            let digest = Digest::of(&artifact.manifest_bytes);
+            artifact
+                .statements
+                .push(sign_manifest(&other, digest, &key(seed)).unwrap().render().into_bytes());
+            code(verify(artifact, &trust(), now()))
+        };
+        assert_eq!(with_another_by(9), None);
+        assert_eq!(with_another_by(3), None);
+        assert_eq!(with_another_by(2), Some(RefusalCode::AmbiguousStatement));
+    }
+
+    #[test]
+    fn what_was_verified_is_checked_again_when_it_is_admitted() {
+        let verified = || verify(artifact(&manifest("loan", "1.1.0"), &[2]), &trust(), now()).unwrap();
+        let admit =
+            |trust: &TrustPolicy, now: &str| code(admit(verified(), trust, &Seen::default(), time(now)));
+        assert_eq!(admit(&trust(), "2026-08-31T23:59:59Z"), None);
+        assert_eq!(admit(&trust(), "2026-09-01T00:00:00Z"), Some(RefusalCode::KeyExpired));
+        assert_eq!(admit(&trust(), "2027-01-01T00:00:00Z"), Some(RefusalCode::TrustExpired));
+        let revoked = TrustPolicy::new(3, time("2027-01-01T00:00:00Z"), vec![author(1, "default/*", None)]);
+        assert_eq!(admit(&revoked.unwrap(), "2026-08-31T23:59:59Z"), Some(RefusalCode::UnknownSigner));
+    }
+}

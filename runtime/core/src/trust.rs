@@ -161,13 +161,13 @@ pub enum TrustError {
     TooManyAuthors(usize),
     /// A person's name is empty or too long.
     #[error("the `person` of key {0} must have 1 to {PERSON_BYTES_MAX} bytes")]
-    Person(PublicKey),
+    Person(String),
     /// A key is listed twice.
     #[error("the key {0} is listed twice in the trust file; list it once, with all of its policies")]
-    DuplicateKey(PublicKey),
+    DuplicateKey(String),
     /// A key is never valid.
     #[error("the key {0} is never valid; its `not_after` must be later than its `not_before`")]
-    NeverValid(PublicKey),
+    NeverValid(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -194,13 +194,13 @@ impl TrustPolicy {
         let mut keys = BTreeSet::new();
         for author in &authors {
             if !(1..=PERSON_BYTES_MAX).contains(&author.person.len()) {
-                return Err(TrustError::Person(author.public));
+                return Err(TrustError::Person(author.public.to_string()));
             }
             if !keys.insert(author.public.as_bytes()) {
-                return Err(TrustError::DuplicateKey(author.public));
+                return Err(TrustError::DuplicateKey(author.public.to_string()));
             }
             if author.not_before.zip(author.not_after).is_some_and(|(from, to)| from >= to) {
-                return Err(TrustError::NeverValid(author.public));
+                return Err(TrustError::NeverValid(author.public.to_string()));
             }
         }
         Ok(Self { version, expires, authors })
