@@ -61,7 +61,8 @@ fn unless_update(violations: impl FnOnce(&Spec, &Parameters) -> Vec<Reason>) -> 
 
 fn judge(violations: impl FnOnce(&Spec, &Parameters) -> Vec<Reason>) -> Result<Decision, Failure> {
     if !matches!(input::read("/request"), Value::Object(_)) {
-        return Err(Failure::invalid_input("no-request", "`request` must be that of an AdmissionReview").at("/request"));
+        return Err(Failure::invalid_input("no-request", "`request` must be that of an AdmissionReview")
+            .at("/request"));
     }
     let spec = input::parse_optional("/request/object/spec")?.unwrap_or_default();
     let parameters = input::parse_optional("/parameters")?.unwrap_or_default();

@@ -9,7 +9,12 @@ pub(crate) fn privileged_containers(spec: &Spec, parameters: &Parameters) -> Vec
     of_each(spec, parameters, |place| {
         let privileged = place.container.security_context.as_ref()?.privileged?;
         privileged.then(|| {
-            of_container("privileged-container", "must not be privileged", place, "/securityContext/privileged")
+            of_container(
+                "privileged-container",
+                "must not be privileged",
+                place,
+                "/securityContext/privileged",
+            )
         })
     })
 }
@@ -40,7 +45,9 @@ pub(crate) fn allowed_repos(spec: &Spec, parameters: &Parameters) -> Vec<Reason>
     let is_allowed = |image: &str| parameters.repos().iter().any(|repo| image.starts_with(repo.as_str()));
     containers(spec)
         .filter(|place| !place.container.image.as_deref().is_some_and(is_allowed))
-        .map(|place| of_container("repo-not-allowed", "its image is from another repository", &place, "/image"))
+        .map(|place| {
+            of_container("repo-not-allowed", "its image is from another repository", &place, "/image")
+        })
         .collect()
 }
 

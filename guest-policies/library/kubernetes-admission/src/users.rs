@@ -14,14 +14,23 @@ pub(crate) fn users(spec: &Spec, parameters: &Parameters, is_pod: bool) -> Vec<R
     of_each(spec, parameters, |place| {
         let contexts = [place.container.security_context.as_ref(), pod];
         let groups = [
-            ("runAsGroup", &parameters.run_as_group, first(contexts, |it| it.run_as_group.map(|id| vec![id]))),
-            ("supplementalGroups", &parameters.supplemental_groups, first(contexts, |it| it.supplemental_groups.clone())),
+            (
+                "runAsGroup",
+                &parameters.run_as_group,
+                first(contexts, |it| it.run_as_group.map(|id| vec![id])),
+            ),
+            (
+                "supplementalGroups",
+                &parameters.supplemental_groups,
+                first(contexts, |it| it.supplemental_groups.clone()),
+            ),
             ("fsGroup", &parameters.fs_group, first(contexts, |it| it.fs_group.map(|id| vec![id]))),
         ];
         let user = parameters.run_as_user.as_ref().and_then(|rule| user(rule, contexts, place));
         let groups = groups.into_iter().filter_map(|(field, rule, ids)| {
             let forbidden = rule.as_ref().is_some_and(|rule| !may_be_in(rule, ids.as_deref()));
-            forbidden.then(|| violation("group-not-allowed", "runs as a group that is not allowed", place, field))
+            forbidden
+                .then(|| violation("group-not-allowed", "runs as a group that is not allowed", place, field))
         });
         user.into_iter().chain(groups).collect::<Vec<_>>()
     })
@@ -30,7 +39,9 @@ pub(crate) fn users(spec: &Spec, parameters: &Parameters, is_pod: bool) -> Vec<R
 fn user(rule: &IdRule, contexts: [Option<&SecurityContext>; 2], place: &Place<'_>) -> Option<Reason> {
     let (allowed, field) = match first(contexts, |it| it.run_as_user) {
         Some(id) => {
-            let allowed = rule.is(ANY) || (rule.is(NON_ROOT) && id != 0) || (rule.is(REQUIRED) && rule.has_in_range(id));
+            let allowed = rule.is(ANY)
+                || (rule.is(NON_ROOT) && id != 0)
+                || (rule.is(REQUIRED) && rule.has_in_range(id));
             (allowed, "runAsUser")
         }
         None if rule.is(NON_ROOT) => (first(contexts, |it| it.run_as_non_root) == Some(true), "runAsNonRoot"),

@@ -47,7 +47,9 @@ fn question() -> Result<Question, Failure> {
     let mut values = input::read_many(&["/user", "/action", "/type"]).into_iter();
     let mut text = |pointer| match values.next() {
         Some(Value::Text(text)) => Ok(text),
-        _ => Err(Failure::invalid_input("invalid-input", [pointer, " must be a string"].concat()).at(pointer)),
+        _ => {
+            Err(Failure::invalid_input("invalid-input", [pointer, " must be a string"].concat()).at(pointer))
+        }
     };
     Ok(Question { user: text("/user")?, action: text("/action")?, kind: text("/type")? })
 }

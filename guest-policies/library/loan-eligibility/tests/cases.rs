@@ -1,0 +1,8 @@
+//! The cases of this policy, natively.
+
+use verdict_sdk::testing::run_cases;
+
+#[test]
+fn every_case_comes_out_as_expected() {
+    assert!(run_cases(include_str!("../cases/eligible.json"), loan_eligibility::decide).unwrap() >= 8);
+}
