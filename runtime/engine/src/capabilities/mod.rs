@@ -1,0 +1,113 @@
+//! A guest's whole reach: one file an interface of the contract. What is not linked here does not exist for a policy.
+
+mod decision_time;
+mod diagnostics;
+mod documents;
+
+use verdict_core::limits::Limits;
+use verdict_core::manifest::{CONTRACT, Capabilities};
+use verdict_core::pointer::Pointer;
+use verdict_core::time::Timestamp;
+use wasmtime::component::{Linker, LinkerInstance};
+use wasmtime::{StoreContextMut, Trap};
+
+use crate::document::Document;
+use crate::limits::{Meter, Stop};
+use crate::outcome::LogLine;
+use crate::reads::{ReadSet, Source};
+use crate::semantics::price;
+
+/// What the host keeps of one evaluation while it runs. A new one for each: nothing here survives.
+pub(crate) struct State {
+    pub(crate) meter: Meter,
+    pub(crate) reads: ReadSet,
+    pub(crate) log: Vec<LogLine>,
+    /// Whether `decide` has been called. What a component does while it is instantiated must not depend on a query.
+    pub(crate) deciding: bool,
+    question: Option<Question>,
+    host_calls_left: u64,
+    log_bytes_left: u64,
+    result_bytes_max: u64,
+    /// Where a pointer is copied out of the guest; kept, so that not every call allocates.
+    scratch: String,
+}
+
+/// What a policy may see of a query, in the host's hands.
+pub(crate) struct Question {
+    pub(crate) input: Document,
+    pub(crate) data: Option<Document>,
+    pub(crate) data_granted: std::sync::Arc<[Pointer]>,
+    pub(crate) decision_time: Timestamp,
+}
+
+impl State {
+    pub(crate) fn new(limits: &Limits, question: Option<Question>) -> Self {
+        Self {
+            meter: Meter::new(limits),
+            reads: ReadSet::default(),
+            log: Vec::new(),
+            deciding: false,
+            question,
+            host_calls_left: limits.host_calls,
+            log_bytes_left: limits.log_bytes,
+            result_bytes_max: limits.memory_bytes,
+            scratch: String::new(),
+        }
+    }
+
+    /// Begins the evaluation proper.
+    pub(crate) fn begin(&mut self) {
+        self.deciding = true;
+    }
+
+    fn question(&self) -> Result<&Question, Stop> {
+        match &self.question {
+            Some(question) if self.deciding => Ok(question),
+            _ => Err(Stop::Trap("the policy called the host before it was asked".into())),
+        }
+    }
+
+    fn count_calls(&mut self, calls: u64) -> Result<(), Stop> {
+        self.question()?;
+        match self.host_calls_left.checked_sub(calls) {
+            Some(left) => self.host_calls_left = left,
+            None => return Err(Stop::OutOfBudget("the policy used up its host calls".into())),
+        }
+        Ok(())
+    }
+}
+
+/// Links what `granted` grants, and nothing else.
+pub(crate) fn link(linker: &mut Linker<State>, granted: &Capabilities) -> wasmtime::Result<()> {
+    for interface in granted.interfaces() {
+        let mut instance = linker.instance(&format!("verdict:policy/{interface}@{CONTRACT}"))?;
+        link_one(&mut instance, interface)?;
+    }
+    Ok(())
+}
+
+fn link_one(instance: &mut LinkerInstance<'_, State>, interface: &str) -> wasmtime::Result<()> {
+    match interface {
+        "input" => documents::link(instance, Source::Input),
+        "data" => documents::link(instance, Source::Data),
+        "decision-time" => decision_time::link(instance),
+        "diagnostics" => diagnostics::link(instance),
+        unknown => Err(wasmtime::Error::msg(format!("interface `{unknown}` is not known to this host"))),
+    }
+}
+
+/// Takes the price of a host call from the guest's fuel.
+fn pay(store: &mut StoreContextMut<'_, State>, fuel: u64) -> wasmtime::Result<()> {
+    match store.get_fuel()?.checked_sub(fuel) {
+        Some(left) => store.set_fuel(left),
+        None => {
+            store.set_fuel(0)?;
+            Err(Trap::OutOfFuel.into())
+        }
+    }
+}
+
+/// The price of handing out `bytes`.
+fn price_of_bytes(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(price::BYTE)
+}
