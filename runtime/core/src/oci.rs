@@ -97,7 +97,8 @@ pub struct ImageManifest {
 pub struct Index {
     /// Always 2.
     pub schema_version: u32,
-    /// Always [`INDEX_MEDIA_TYPE`].
+    /// [`INDEX_MEDIA_TYPE`], where the writer says so.
+    #[serde(default)]
     pub media_type: String,
     /// The manifests.
     pub manifests: Vec<Descriptor>,
