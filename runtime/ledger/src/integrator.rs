@@ -74,6 +74,8 @@ fn wait_for_work(shared: &Shared, last: Option<Instant>) -> bool {
 fn integrate_log(shared: &Shared, log: &Log, edge: &mut Edge, size: u64) -> Result<(), LedgerError> {
     let before = edge.size();
     write_tiles(shared, log, edge, size)?;
+    // Nothing is signed any more once a write has failed anywhere.
+    shared.running()?;
     let text = Checkpoint::new(log.vkey.name().to_owned(), size, edge.root()).to_string();
     let note = shared.key.sign(log.vkey.name(), &text)?;
     shared.store.replace(&[(log.path("checkpoint"), note.clone().into_bytes())])?;
