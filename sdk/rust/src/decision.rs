@@ -224,7 +224,10 @@ impl Failure {
     }
 
     pub(crate) fn unknown_rule(rule: &str) -> Self {
-        Self::internal("unknown-rule", format!("the manifest names the rule `{rule}`, the policy does not have it"))
+        Self::internal(
+            "unknown-rule",
+            format!("the manifest names the rule `{rule}`, the policy does not have it"),
+        )
     }
 
     pub(crate) fn into_wit(self) -> wit::Failure {

@@ -5,8 +5,8 @@ use alloc::string::{String, ToString};
 
 use serde::de::DeserializeOwned;
 
-use crate::locate::{pointer_at, without_position};
 use crate::Value;
+use crate::locate::{pointer_at, without_position};
 
 /// The two documents offer the same functions; they differ in whose fault it is when something is not there.
 macro_rules! document {
@@ -71,7 +71,8 @@ macro_rules! document {
             /// # Errors
             /// A failure, if there is something else or nothing.
             pub fn text(pointer: &str) -> Result<String, Failure> {
-                super::take(read(pointer), pointer, "a string", Value::into_text).map_err(|it| fail(it, pointer))
+                super::take(read(pointer), pointer, "a string", Value::into_text)
+                    .map_err(|it| fail(it, pointer))
             }
 
             /// The boolean at the pointer.
@@ -79,7 +80,8 @@ macro_rules! document {
             /// # Errors
             /// A failure, if there is something else or nothing.
             pub fn boolean(pointer: &str) -> Result<bool, Failure> {
-                super::take(read(pointer), pointer, "a boolean", |it| it.as_bool()).map_err(|it| fail(it, pointer))
+                super::take(read(pointer), pointer, "a boolean", |it| it.as_bool())
+                    .map_err(|it| fail(it, pointer))
             }
 
             /// The integer at the pointer, written without fraction and exponent.
@@ -96,7 +98,8 @@ macro_rules! document {
             /// # Errors
             /// A failure, if there is something else or nothing.
             pub fn float(pointer: &str) -> Result<f64, Failure> {
-                super::take(read(pointer), pointer, "a number", |it| it.as_f64()).map_err(|it| fail(it, pointer))
+                super::take(read(pointer), pointer, "a number", |it| it.as_f64())
+                    .map_err(|it| fail(it, pointer))
             }
 
             /// The number at the pointer as it is written, such as `0.10`: exact, for decimal arithmetic.
@@ -104,7 +107,8 @@ macro_rules! document {
             /// # Errors
             /// A failure, if there is something else or nothing.
             pub fn decimal(pointer: &str) -> Result<String, Failure> {
-                super::take(read(pointer), pointer, "a number", Value::into_decimal).map_err(|it| fail(it, pointer))
+                super::take(read(pointer), pointer, "a number", Value::into_decimal)
+                    .map_err(|it| fail(it, pointer))
             }
 
             #[cold]

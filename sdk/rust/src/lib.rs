@@ -60,7 +60,11 @@ pub use value::Value;
 
 /// The contract as Rust: what `policy!` and this crate bind to. Not for authors.
 #[doc(hidden)]
-#[allow(missing_docs, unreachable_pub, reason = "generated; the contract is documented where it is written, in wit/")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "generated; the contract is documented where it is written, in wit/"
+)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",

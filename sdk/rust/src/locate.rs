@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn names_the_element_of_the_wrong_type() {
-        assert_eq!(place_of::<Outer>("{\"list\": [{\"a/b~ü\\\"\": 1},\n {\"a/b~ü\\\"\": \"x\"}]}"), "/list/1/a~1b~0ü\"");
+        assert_eq!(
+            place_of::<Outer>("{\"list\": [{\"a/b~ü\\\"\": 1},\n {\"a/b~ü\\\"\": \"x\"}]}"),
+            "/list/1/a~1b~0ü\""
+        );
         assert_eq!(place_of::<Outer>(r#"{"list": [ ["x"] ]}"#), "/list/0/0");
         assert_eq!(place_of::<Outer>(r#"{"list": {"a": 1}}"#), "/list");
         assert_eq!(place_of::<Outer>(r#"[1]"#), "/0");

@@ -1,6 +1,8 @@
 //! Every object of the Gatekeeper library's samples for these rules comes out as its name says. The samples are not
 //! part of the project: `VERDICT_SUITES` names the folder with them, else the neighbour of the checkout is tried.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};

@@ -46,10 +46,7 @@ struct Expectation {
 ///
 /// # Errors
 /// A text that names every case that came out otherwise, or says why the file cannot be read.
-pub fn run_cases(
-    file: &str,
-    decide: impl Fn(&str) -> Result<Decision, Failure>,
-) -> Result<usize, String> {
+pub fn run_cases(file: &str, decide: impl Fn(&str) -> Result<Decision, Failure>) -> Result<usize, String> {
     let file: File<'_> = serde_json::from_str(file).map_err(|error| format!("the file of cases: {error}"))?;
     let wrong: Vec<String> = file
         .cases
@@ -59,7 +56,8 @@ pub fn run_cases(
             let host = host(case, data);
             let result = with(host, || decide(&case.rule));
             let differences = case.expect.differences(&result);
-            (!differences.is_empty()).then(|| format!("{}: {}, got {result:?}", case.name, differences.join(", ")))
+            (!differences.is_empty())
+                .then(|| format!("{}: {}, got {result:?}", case.name, differences.join(", ")))
         })
         .collect();
     if wrong.is_empty() { Ok(file.cases.len()) } else { Err(wrong.join("\n")) }
@@ -97,7 +95,10 @@ impl Expectation {
         check(self.allow.is_none() || self.allow == allow, "allow");
         check(self.reasons.is_none() || self.reasons == reasons, "reasons");
         check(self.fault.is_none() || self.fault.as_deref() == failure.map(Failure::fault), "fault");
-        check(self.failure_code.is_none() || self.failure_code.as_deref() == failure.map(Failure::code), "failure_code");
+        check(
+            self.failure_code.is_none() || self.failure_code.as_deref() == failure.map(Failure::code),
+            "failure_code",
+        );
         check(self.wants_failure() == failure.is_some(), "whether there is an answer");
         differences
     }

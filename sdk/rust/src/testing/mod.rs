@@ -170,7 +170,9 @@ fn value_of(json: Option<&str>) -> Value {
         Some(b't') => Value::Boolean(true),
         Some(b'f') => Value::Boolean(false),
         Some(b'"') => serde_json::from_str(json).map_or(Value::Absent, Value::Text),
-        Some(b'[') => Value::Array(count(serde_json::from_str::<Vec<&RawValue>>(json).map_or(0, |it| it.len()))),
+        Some(b'[') => {
+            Value::Array(count(serde_json::from_str::<Vec<&RawValue>>(json).map_or(0, |it| it.len())))
+        }
         Some(b'{') => Value::Object(count(keys_of(json).map_or(0, |it| it.len()))),
         _ => Value::Number(json.to_owned()),
     }
