@@ -6,7 +6,6 @@ use alloc::string::{String, ToString};
 use serde::de::DeserializeOwned;
 
 use crate::Value;
-use crate::locate::{pointer_at, without_position};
 
 /// The two documents offer the same functions; they differ in whose fault it is when something is not there.
 macro_rules! document {
@@ -147,8 +146,5 @@ fn parse<T: DeserializeOwned>(json: Option<String>, pointer: &str) -> Result<T, 
     let Some(json) = json else {
         return Err((format!("nothing is at `{pointer}`"), pointer.to_string()));
     };
-    serde_json::from_str(&json).map_err(|error| {
-        let place = pointer_at(&json, error.line(), error.column());
-        (without_position(error.to_string()), format!("{pointer}{place}"))
-    })
+    crate::json::from_str(&json).map_err(|error| (error.message, [pointer, &error.pointer].concat()))
 }

@@ -45,7 +45,7 @@ extern crate alloc;
 mod allocator;
 mod decision;
 mod documents;
-mod locate;
+mod json;
 mod pointer;
 mod rule;
 #[cfg(not(target_family = "wasm"))]
