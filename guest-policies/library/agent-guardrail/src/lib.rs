@@ -13,30 +13,18 @@
 
 mod places;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use verdict_sdk::{Decision, Failure, Pointer, Reason, Value, data, diagnostics};
+use verdict_sdk::{Decision, Failure, Pointer, Reason, Value, data, diagnostics, input};
 
 verdict_sdk::policy! { "call" => call }
 
 #[derive(Deserialize)]
 struct Call {
     tool: String,
-    #[serde(default)]
-    arguments: BTreeMap<String, Argument>,
     data_class: DataClass,
     cost_cents: u64,
     budget: Budget,
     approved_by: Option<String>,
-}
-
-/// The arguments that are checked are texts; a tool may have others.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Argument {
-    Text(String),
-    Other(serde::de::IgnoredAny),
 }
 
 #[derive(Deserialize)]
@@ -81,10 +69,7 @@ fn call(call: Call) -> Result<Decision, Failure> {
         return answer("deny", [Reason::new("unknown-tool", "the tool is not known").on("/tool")]);
     };
     let denials: Vec<Reason> =
-        [budget(&call), data_class(&call, &tool), path(&call, &tool), host(&call, &tool)]
-            .into_iter()
-            .flatten()
-            .collect();
+        [budget(&call), data_class(&call, &tool), path(&tool), host(&tool)].into_iter().flatten().collect();
     if !denials.is_empty() {
         return answer("deny", denials);
     }
@@ -125,20 +110,21 @@ fn data_class(call: &Call, tool: &Tool) -> Option<Reason> {
         .then(|| Reason::new("data-class", "the tool must not be given data of this class").on("/data_class"))
 }
 
-fn path(call: &Call, tool: &Tool) -> Option<Reason> {
-    let inside = match call.arguments.get("path")? {
-        Argument::Text(path) => tool.paths.iter().any(|allowed| places::is_inside(allowed, path)),
-        Argument::Other(_) => false,
-    };
-    (!inside).then(|| Reason::new("path", "the tool must not reach this path").on("/arguments/path"))
+fn path(tool: &Tool) -> Option<Reason> {
+    let is_inside = |path: &str| tool.paths.iter().any(|allowed| places::is_inside(allowed, path));
+    argument("/arguments/path", is_inside, "path", "the tool must not reach this path")
 }
 
-fn host(call: &Call, tool: &Tool) -> Option<Reason> {
-    let known = match call.arguments.get("url")? {
-        Argument::Text(url) => places::host(url).is_some_and(|host| tool.hosts.iter().any(|it| it == host)),
-        Argument::Other(_) => false,
-    };
-    (!known).then(|| Reason::new("host", "the tool must not reach this host").on("/arguments/url"))
+fn host(tool: &Tool) -> Option<Reason> {
+    let is_known = |url: &str| places::host(url).is_some_and(|host| tool.hosts.iter().any(|it| it == host));
+    argument("/arguments/url", is_known, "host", "the tool must not reach this host")
+}
+
+/// A reason if the argument is there and is anything but a text that is allowed.
+fn argument(pointer: &str, is_allowed: impl Fn(&str) -> bool, code: &str, message: &str) -> Option<Reason> {
+    let value = input::read(pointer);
+    let passes = value.is_absent() || value.as_text().is_some_and(is_allowed);
+    (!passes).then(|| Reason::new(code, message).on(pointer))
 }
 
 fn needs(call: &Call, tool: &Tool) -> Option<Reason> {

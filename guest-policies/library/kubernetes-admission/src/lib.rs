@@ -26,40 +26,43 @@ verdict_sdk::policy! {
 }
 
 fn privileged_containers() -> Result<Decision, Failure> {
-    unless_update(rules::privileged_containers)
+    unless_update(&rules::privileged_containers)
 }
 
 fn host_namespaces() -> Result<Decision, Failure> {
-    unless_update(|spec, _| rules::host_namespaces(spec))
+    unless_update(&|spec, _| rules::host_namespaces(spec))
 }
 
 fn host_filesystem() -> Result<Decision, Failure> {
-    unless_update(rules::host_filesystem)
+    unless_update(&rules::host_filesystem)
 }
 
 fn users() -> Result<Decision, Failure> {
-    unless_update(|spec, parameters| {
+    unless_update(&|spec, parameters| {
         let is_pod = input::read("/request/kind/kind").as_text() == Some("Pod");
         users::users(spec, parameters, is_pod)
     })
 }
 
 fn allow_privilege_escalation() -> Result<Decision, Failure> {
-    unless_update(rules::allow_privilege_escalation)
+    unless_update(&rules::allow_privilege_escalation)
 }
 
 fn allowed_repos() -> Result<Decision, Failure> {
-    judge(rules::allowed_repos)
+    judge(&rules::allowed_repos)
 }
 
-fn unless_update(violations: impl FnOnce(&Spec, &Parameters) -> Vec<Reason>) -> Result<Decision, Failure> {
+/// From a pod and the parameters to violations.
+type Violations<'a> = &'a dyn Fn(&Spec, &Parameters) -> Vec<Reason>;
+
+fn unless_update(violations: Violations<'_>) -> Result<Decision, Failure> {
     if input::read("/request/operation").as_text() == Some("UPDATE") {
         return Ok(Decision::object(true));
     }
     judge(violations)
 }
 
-fn judge(violations: impl FnOnce(&Spec, &Parameters) -> Vec<Reason>) -> Result<Decision, Failure> {
+fn judge(violations: Violations<'_>) -> Result<Decision, Failure> {
     if !matches!(input::read("/request"), Value::Object(_)) {
         return Err(Failure::invalid_input("no-request", "`request` must be that of an AdmissionReview")
             .at("/request"));
