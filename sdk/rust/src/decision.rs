@@ -87,7 +87,6 @@ impl Decision {
     }
 
     /// The reasons, in the order in which they were added.
-    #[must_use]
     pub fn reasons(&self) -> &[Reason] {
         &self.reasons
     }

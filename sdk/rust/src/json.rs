@@ -70,19 +70,19 @@ impl de::Error for Error {
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("must be {expected}, there is another {}", kind(&unexpected)))
+        Self::new(format!("must be {expected}, there is {} that does not fit", kind(&unexpected)))
     }
 }
 
 fn kind(unexpected: &Unexpected<'_>) -> &'static str {
     match unexpected {
-        Unexpected::Bool(_) => "boolean",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "number",
-        Unexpected::Char(_) | Unexpected::Str(_) => "string",
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+        Unexpected::Char(_) | Unexpected::Str(_) => "a string",
         Unexpected::Unit | Unexpected::Option => "null",
-        Unexpected::Seq => "array",
-        Unexpected::Map => "object",
-        _ => "value",
+        Unexpected::Seq => "an array",
+        Unexpected::Map => "an object",
+        _ => "a value",
     }
 }
 

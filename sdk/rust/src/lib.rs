@@ -1,6 +1,6 @@
 //! What a policy author imports: from a serde type to a decision.
 //!
-//! Three nouns: an [`Decision`] is what a rule says, with its [`Reason`]s; a [`Failure`] says that a question cannot be
+//! Three nouns: a [`Decision`] is what a rule says, with its [`Reason`]s; a [`Failure`] says that a question cannot be
 //! answered, and whose fault that is. A rule is a plain function, and [`policy!`] makes a component of one or more:
 //!
 //! ```
