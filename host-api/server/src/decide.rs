@@ -12,7 +12,7 @@ use verdict::core::digest::Digest;
 use verdict::core::name::PolicyName;
 use verdict::core::outcome::{Fault, Party, Reason};
 use verdict::core::time::Timestamp;
-use verdict::{Decision, Pending, ReceiptState, Request};
+use verdict::{DecideError, Decision, Pending, ReceiptState, Request};
 
 use crate::error::{ApiError, fault_status, json};
 use crate::routes::App;
@@ -86,14 +86,15 @@ pub(crate) async fn decide(
         caller: caller.map(|name| serde_json::json!({ "name": name }).to_string()),
         policy,
     };
-    let decision = evaluate(&app, request).await?.durable().await?;
-    Ok(answer(&decision))
+    let pending = evaluate(&app, request).await?;
+    let pending = pending.map_err(|error| ApiError::of_decision(error, question.input.get()))?;
+    Ok(answer(&pending.durable().await?))
 }
 
-async fn evaluate(app: &Arc<App>, request: Request) -> Result<Pending, ApiError> {
+async fn evaluate(app: &Arc<App>, request: Request) -> Result<Result<Pending, DecideError>, ApiError> {
     let fuel = app.host.fuel_limit(&request.policy).unwrap_or_default();
     if fuel <= INLINE_FUEL_MAX {
-        return Ok(app.host.decide(request)?);
+        return Ok(app.host.decide(request));
     }
     let busy = || {
         let message = "too many long evaluations are under way; ask again";
@@ -106,10 +107,9 @@ async fn evaluate(app: &Arc<App>, request: Request) -> Result<Pending, ApiError>
         drop(permit);
         pending
     };
-    match tokio::task::spawn_blocking(evaluate).await {
-        Ok(pending) => Ok(pending?),
-        Err(_) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the evaluation was cut off")),
-    }
+    tokio::task::spawn_blocking(evaluate).await.map_err(|_| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the evaluation was cut off")
+    })
 }
 
 fn malformed(error: &serde_json::Error) -> ApiError {

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use verdict::core::outcome::{Fault, FaultCode, Party};
+use verdict::engine::DocumentErrorKind;
 use verdict::{DecideError, HostError};
 
 /// What every error answer looks like.
@@ -48,9 +49,15 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "malformed-request", message)
     }
 
-    fn at(mut self, line: usize, column: usize) -> Self {
-        self.body.error.position = Some(Position { line, column });
-        self
+    /// The answer to an error of a decision about `input`, with the place in it.
+    pub(crate) fn of_decision(error: DecideError, input: &str) -> Self {
+        let place = match &error {
+            DecideError::Input(error) => Some(error.line_and_column(input.as_bytes())),
+            _ => None,
+        };
+        let mut answer = Self::from(error);
+        answer.body.error.position = place.map(|(line, column)| Position { line, column });
+        answer
     }
 }
 
@@ -82,7 +89,9 @@ impl From<DecideError> for ApiError {
     fn from(error: DecideError) -> Self {
         let status = match &error {
             DecideError::UnknownPolicy(_) | DecideError::UnknownRule { .. } => StatusCode::NOT_FOUND,
-            DecideError::Input(error) if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            DecideError::Input(error) if error.kind() == DocumentErrorKind::TooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             DecideError::Input(_) | DecideError::MalformedId(_) => StatusCode::BAD_REQUEST,
             DecideError::DecisionTimeNotAllowed => StatusCode::FORBIDDEN,
             DecideError::IdConflict(_) | DecideError::IdInProgress(_) => StatusCode::CONFLICT,
@@ -90,11 +99,7 @@ impl From<DecideError> for ApiError {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
-        let answer = Self::new(status, error.code(), error.to_string());
-        match &error {
-            DecideError::Input(error) => answer.at(error.line(), error.column()),
-            _ => answer,
-        }
+        Self::new(status, error.code(), error.to_string())
     }
 }
 

@@ -38,6 +38,7 @@ use crate::key::PublicKey;
 use crate::manifest::Manifest;
 use crate::name::PolicyName;
 use crate::oci::{self, ImageManifest, WasmConfig};
+use crate::record::Record;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::statement::{self, Statement, StatementError};
 use crate::time::Timestamp;
@@ -163,16 +164,22 @@ pub fn verify(
         return Err(Refusal::new(RefusalCode::TooLarge, message));
     }
     let mut accepted: Option<Accepted> = None;
-    let message = format!("`{}` has no signed statement", artifact.reference);
-    let mut refused = Refusal::new(RefusalCode::Unsigned, message);
+    let mut refused: Option<Refusal> = None;
     for statement in &artifact.statements {
         match Accepted::check(statement, &image, trust, now) {
             Ok(another) => accepted = Some(another.merge(accepted)?),
-            Err(refusal) if rank(refusal.code) >= rank(refused.code) => refused = refusal,
-            Err(_) => {}
+            Err(refusal) => {
+                refused = Some(match refused {
+                    Some(other) if rank(other.code) > rank(refusal.code) => other,
+                    _ => refusal,
+                });
+            }
         }
     }
-    let Accepted { manifest, statement_digest, signers } = accepted.ok_or(refused)?;
+    let unsigned =
+        || Refusal::new(RefusalCode::Unsigned, format!("`{}` has no statement", artifact.reference));
+    let Accepted { manifest, statement_digest, signers } =
+        accepted.ok_or_else(|| refused.unwrap_or_else(unsigned))?;
     Ok(VerifiedArtifact {
         reference: artifact.reference,
         manifest,
@@ -205,6 +212,38 @@ pub fn admit(
     let until = key_end.map_or(trust.expires(), |end| end.min(trust.expires()));
     verified.signers = signers(&authors);
     Ok(AdmittedArtifact { verified, until })
+}
+
+/// Admits, for a replay, the artifact that `record` says decided. Trust was asked when the decision was made, and the
+/// record names the very statement that held then; today's trust says nothing about the past.
+///
+/// The record is taken at its word: verify its receipt first.
+///
+/// # Errors
+/// When the artifact is not the one that the record names.
+pub fn admit_recorded(artifact: UnverifiedArtifact, record: &Record) -> Result<AdmittedArtifact, Refusal> {
+    let image = Image::check(&artifact)?;
+    if image.component != record.component {
+        let message = format!("the record is of component {}, not {}", record.component, image.component);
+        return Err(Refusal::new(RefusalCode::WrongSubject, message));
+    }
+    let envelopes = artifact.statements.iter().filter_map(|bytes| Envelope::parse(bytes).ok());
+    let payload = envelopes.map(|envelope| envelope.payload().to_vec());
+    let Some(payload) = payload.into_iter().find(|payload| Digest::of(payload) == record.statement) else {
+        let message = format!("`{}` does not hold the statement {}", artifact.reference, record.statement);
+        return Err(Refusal::new(RefusalCode::Unsigned, message));
+    };
+    let statement = Statement::parse(&payload).map_err(refuse_statement)?;
+    image.check_statement(&statement)?;
+    let verified = VerifiedArtifact {
+        reference: artifact.reference,
+        manifest: statement.into_manifest(),
+        component: artifact.component.into(),
+        oci_digest: image.digest,
+        statement_digest: record.statement,
+        signers: Vec::new(),
+    };
+    Ok(AdmittedArtifact { verified, until: record.received_at })
 }
 
 fn check_version(policy: &PolicyName, version: &Version, seen: &Seen) -> Result<(), Refusal> {

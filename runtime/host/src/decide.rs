@@ -10,14 +10,14 @@ use verdict_core::name::{PolicyName, RuleName};
 use verdict_core::outcome::{Answer, Fault};
 use verdict_core::record::{Commitments, Field, Record, Salt, commitment, is_id};
 use verdict_core::time::Timestamp;
-use verdict_engine::{Document, DocumentLimits, LogLine, Outcome, Query};
+use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, LogLine, Outcome, Query};
 use verdict_ledger::{Append, LogName};
 
 use crate::error::{DecideError, HostError};
 use crate::evidence::Evidence;
 use crate::ids::Slot;
 use crate::load::Active;
-use crate::{DOCUMENT_DEPTH_MAX, Inner, state};
+use crate::{Inner, state};
 
 /// One question.
 #[derive(Debug, Clone)]
@@ -180,8 +180,8 @@ impl Inner {
             return Err(DecideError::DecisionTimeNotAllowed);
         }
         let limits = active.policy.limits();
-        let bytes_max = usize::try_from(limits.input_bytes).unwrap_or(usize::MAX);
-        let document_limits = DocumentLimits { bytes_max, depth_max: DOCUMENT_DEPTH_MAX };
+        let document_limits =
+            DocumentLimits { bytes_max: limits.input_bytes, depth_max: DOCUMENT_DEPTH_MAX };
         let input = Document::parse(request.input, &document_limits).map_err(DecideError::Input)?;
         let question = Question {
             id: String::new(),
@@ -352,7 +352,7 @@ fn write(
         decision_time,
         received_at: question.received_at,
         semantics: verdict_engine::SEMANTICS,
-        limits: active.policy.limits(),
+        limits: *active.policy.limits(),
         fault: fault.map(|fault| fault.code),
         commitments: Commitments::from_iter(commitments),
     };

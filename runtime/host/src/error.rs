@@ -48,6 +48,9 @@ pub enum HostError {
         /// Why.
         reason: String,
     },
+    /// The operator's ceiling cannot be enforced.
+    #[error("the ceiling of limits cannot be used: {0}")]
+    Ceiling(String),
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] verdict_engine::EngineError),

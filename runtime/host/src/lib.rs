@@ -52,11 +52,10 @@ pub use verdict_ledger as ledger;
 use decide::{Orphan, adopt_orphans, now};
 use ids::Ids;
 use load::{Loader, Sources, Table};
-use recorded::Recorded;
 use state::State;
 
-/// The deepest nesting of an input document.
-pub const DOCUMENT_DEPTH_MAX: usize = 128;
+/// What a question and its answer may have together, in bytes, so that their evidence fits into the ledger.
+const RECORDED_BYTES_MAX: u64 = verdict_ledger::EVIDENCE_BYTES_MAX as u64 / 2;
 
 /// Whether and how decisions are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,13 +154,11 @@ impl Host {
     /// # Errors
     /// When the trust file is refused or the state folder or the data cannot be used.
     pub fn open(config: Config) -> Result<Self, HostError> {
-        let config = Config {
-            ceiling: config
-                .ceiling
-                .checked()
-                .map_err(|error| HostError::state(&config.state, &error))?,
-            ..config
-        };
+        let ceiling = config.ceiling.checked().map_err(|error| HostError::Ceiling(error.to_string()))?;
+        if ceiling.input_bytes.saturating_add(ceiling.output_bytes) > RECORDED_BYTES_MAX {
+            let message = format!("input and output together may have {RECORDED_BYTES_MAX} bytes");
+            return Err(HostError::Ceiling(message));
+        }
         let sources = Sources {
             policies: config.policies.clone(),
             trust: config.trust.clone(),
@@ -171,10 +168,9 @@ impl Host {
         let state = State::open(&config.state)?;
         let cache = CompileCache { dir: state.compiled(), key: state.compile_cache_key()? };
         let engine = Engine::new(verdict_engine::Config {
-            compiler: config.compiler.clone(),
             cache: Some(cache),
             ceiling: config.ceiling,
-            ..verdict_engine::Config::default()
+            ..verdict_engine::Config::new(config.compiler.clone())
         })?;
         let ledger = open_ledger(&state, config.log)?;
         let ids = Ids::new();
@@ -251,7 +247,7 @@ impl Host {
             version: active.version.clone(),
             component: active.component,
             manifest: Arc::new(active.policy.manifest().clone()),
-            limits: active.policy.limits(),
+            limits: *active.policy.limits(),
             data: active.data.as_ref().map(|data| data.digest),
             until: active.until,
         };
@@ -363,7 +359,7 @@ fn open_ledger(state: &State, log: Log) -> Result<Option<Ledger>, HostError> {
     };
     let seed = state.log_key_seed()?;
     // The node's name comes of its key: nobody else can have the same one and sign for it.
-    let fingerprint = verdict_core::key::SecretKey::from_seed(&seed).public().fingerprint().hex();
+    let fingerprint = verdict_core::key::SecretKey::from_seed(seed).public().fingerprint().hex();
     let node = fingerprint.get(..16).unwrap_or(&fingerprint);
     let config = verdict_ledger::Config {
         durability,

@@ -11,10 +11,11 @@ use std::{fs, io};
 use verdict_core::artifact::{self, AdmittedArtifact, UnverifiedArtifact};
 use verdict_core::digest::Digest;
 use verdict_core::name::{PolicyName, Tenant};
-use verdict_core::refusal::Refusal;
+use verdict_core::dsse::Envelope;
+use verdict_core::refusal::{Refusal, RefusalCode};
 use verdict_core::time::Timestamp;
 use verdict_core::trust::{Seen, TrustPolicy};
-use verdict_engine::{Document, DocumentLimits, Engine, Policy};
+use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, Engine, Policy};
 use verdict_registry::Layout;
 
 use crate::error::HostError;
@@ -23,9 +24,7 @@ use crate::state::State;
 /// The largest trust file, in bytes.
 const TRUST_BYTES_MAX: u64 = 4 << 20;
 /// The largest data file of a tenant, in bytes.
-const DATA_BYTES_MAX: usize = 256 << 20;
-/// The deepest nesting of a tenant's data.
-const DATA_DEPTH_MAX: usize = 128;
+const DATA_BYTES_MAX: u64 = 256 << 20;
 
 /// One version that answers.
 #[derive(Debug)]
@@ -107,10 +106,10 @@ impl Sources {
             }
             let tenant = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let tenant: Tenant = tenant.parse().map_err(|error| failed(&path, format!("{error}")))?;
-            let bytes = read_bounded(&path, DATA_BYTES_MAX as u64)
+            let bytes = read_bounded(&path, DATA_BYTES_MAX)
                 .map_err(|error| failed(&path, error.to_string()))?;
             let digest = Digest::of(&bytes);
-            let limits = DocumentLimits { bytes_max: DATA_BYTES_MAX, depth_max: DATA_DEPTH_MAX };
+            let limits = DocumentLimits { bytes_max: DATA_BYTES_MAX, depth_max: DOCUMENT_DEPTH_MAX };
             let document =
                 Document::parse(bytes, &limits).map_err(|error| failed(&path, error.to_string()))?;
             if !document.text().trim_start().starts_with('{') {
@@ -159,7 +158,7 @@ impl Loader<'_> {
         }
         for (name, mut versions) in admitted {
             versions.sort_by(|(_, a), (_, b)| b.manifest().version.cmp(&a.manifest().version));
-            if let Some(active) = self.highest_that_loads(versions, old, &data, &mut table.quarantine)? {
+            if let Some(active) = self.highest_that_loads(versions, old, &data, &mut table.quarantine) {
                 seen = seen.note(&active.name, active.policy.manifest().version.clone());
                 table.policies.insert(name, Arc::new(active));
             }
@@ -203,14 +202,14 @@ impl Loader<'_> {
         old: &Table,
         data: &HashMap<Tenant, Arc<Data>>,
         quarantine: &mut Vec<Quarantined>,
-    ) -> Result<Option<Active>, HostError> {
+    ) -> Option<Active> {
         for (path, artifact) in versions {
-            match self.compile(&artifact, old) {
+            let loaded = self.compile(&artifact, old);
+            match loaded.and_then(|policy| self.keep_copy(&path, &artifact).map(|()| policy)) {
                 Ok(policy) => {
-                    self.keep_copy(&path, &artifact)?;
                     let name = artifact.manifest().policy.clone();
                     let granted = !artifact.manifest().capabilities.data.is_empty();
-                    return Ok(Some(Active {
+                    return Some(Active {
                         policy,
                         version: artifact.manifest().version.to_string(),
                         component: artifact.component_digest(),
@@ -220,12 +219,12 @@ impl Loader<'_> {
                         data: data.get(name.tenant()).filter(|_| granted).cloned(),
                         name,
                         path,
-                    }));
+                    });
                 }
                 Err(refusal) => quarantine.push(Quarantined { path, refusal }),
             }
         }
-        Ok(None)
+        None
     }
 
     /// What is loaded already under the same statement is not compiled again.
@@ -236,12 +235,29 @@ impl Loader<'_> {
         }
     }
 
-    fn keep_copy(&self, from: &Path, artifact: &AdmittedArtifact) -> Result<(), HostError> {
+    /// Keeps what was admitted, for replay: before it answers for the first time, and only if it is still the same.
+    fn keep_copy(&self, from: &Path, artifact: &AdmittedArtifact) -> Result<(), Refusal> {
         let to = self.state.artifact(&artifact.oci_digest());
-        if to.exists() {
+        if Layout::open(&to).and_then(|layout| layout.fetch()).is_ok_and(|copy| holds(&copy, artifact)) {
             return Ok(());
         }
-        let copy = || -> Result<(), Refusal> { Layout::open(from)?.copy_to(&to).map(drop) };
-        copy().map_err(|refusal| HostError::state(&to, &refusal))
+        let unreadable = |message: String| Refusal::new(RefusalCode::Unreadable, message);
+        let fetched = Layout::open(from)?.fetch()?;
+        if !holds(&fetched, artifact) {
+            return Err(unreadable("the artifact changed while it was loaded; load it again".into()));
+        }
+        Layout::store(&to, &fetched)
+            .map(drop)
+            .map_err(|error| unreadable(format!("no copy can be kept for replay: {error}")))
     }
+}
+
+/// Whether these are the bytes that were admitted, with the statement that admitted them.
+fn holds(copy: &UnverifiedArtifact, artifact: &AdmittedArtifact) -> bool {
+    let statement = |bytes: &Vec<u8>| {
+        Envelope::parse(bytes).is_ok_and(|envelope| Digest::of(envelope.payload()) == artifact.statement_digest())
+    };
+    Digest::of(&copy.manifest_bytes) == artifact.oci_digest()
+        && Digest::of(&copy.component) == artifact.component_digest()
+        && copy.statements.iter().any(statement)
 }

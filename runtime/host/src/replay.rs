@@ -10,12 +10,12 @@ use verdict_core::name::Tenant;
 use verdict_core::outcome::FaultCode;
 use verdict_core::record::{Field, Receipt, Record};
 use verdict_core::refusal::Refusal;
-use verdict_engine::{Compiler, Document, DocumentLimits, Engine, Query};
+use verdict_engine::{Compiler, DOCUMENT_DEPTH_MAX, Document, DocumentLimits, Engine, Query};
 use verdict_registry::Layout;
 
 use crate::error::HostError;
 use crate::recorded::Recorded;
-use crate::{DOCUMENT_DEPTH_MAX, Inner};
+use crate::Inner;
 
 /// The result of a replay.
 #[derive(Debug, Clone, Serialize)]
@@ -182,11 +182,11 @@ fn run(case: &Case<'_>, artifact: UnverifiedArtifact, compiler: Compiler) -> Res
         return Err(ReplayError::NotReplayable { id: record.id.clone(), fault });
     }
     // The recorded limits are at or below what the manifest asks for, so as a ceiling they are the effective ones.
-    let config = verdict_engine::Config { compiler, ceiling: record.limits, ..Default::default() };
+    let config = verdict_engine::Config { ceiling: record.limits, ..verdict_engine::Config::new(compiler) };
     let engine = Engine::new(config).map_err(HostError::from)?;
     let policy = engine.load(&artifact::admit_recorded(artifact, record)?)?;
     let parse = |what, bytes: Vec<u8>| {
-        let limits = DocumentLimits { bytes_max: usize::MAX, depth_max: DOCUMENT_DEPTH_MAX };
+        let limits = DocumentLimits { bytes_max: u64::MAX, depth_max: DOCUMENT_DEPTH_MAX };
         Document::parse(bytes, &limits).map_err(|error| ReplayError::Document(what, error))
     };
     let input = parse("input", case.input.clone())?;

@@ -66,15 +66,15 @@ impl State {
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let key = KeyFile { role: Role::Log, secret: SecretKey::from_seed(&random()?) };
+                let key = KeyFile::new(Role::Log, SecretKey::from_seed(random()?));
                 write_new(&path, key.render().as_bytes(), 0o600)?;
-                return Ok(*key.secret.seed());
+                return Ok(*key.secret().seed());
             }
             Err(error) => return Err(HostError::state(&path, &error)),
         };
         let key = KeyFile::parse(&text).map_err(|error| HostError::state(&path, &error))?;
-        match key.role {
-            Role::Log => Ok(*key.secret.seed()),
+        match key.role() {
+            Role::Log => Ok(*key.secret().seed()),
             role => Err(HostError::state(&path, &format!("the key has role `{role}`; expected `log`"))),
         }
     }
