@@ -23,19 +23,23 @@ pub fn root() -> PathBuf {
 /// When it cannot be built.
 pub fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY
-        .get_or_init(|| {
-            let test = std::env::current_exe().expect("a test has a path");
-            let profile = test.ancestors().nth(2).expect("it is in `target/PROFILE/deps`").to_owned();
-            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-            cargo.args(["build", "--quiet", "-p", "verdict-cli"]).current_dir(root());
-            if profile.ends_with("release") {
-                cargo.arg("--release");
-            }
-            assert!(cargo.status().expect("cargo runs").success(), "`verdict` does not build");
-            profile.join("verdict")
-        })
-        .clone()
+    BINARY.get_or_init(|| built("verdict-cli", "verdict")).clone()
+}
+
+/// A program of a package, built from this checkout in the profile of the test.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn built(package: &str, program: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test.ancestors().nth(2).expect("it is in `target/PROFILE/deps`").to_owned();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.args(["build", "--quiet", "-p", package]).current_dir(root());
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo runs").success(), "`{package}` does not build");
+    profile.join(program)
 }
 
 /// Runs `verdict` with these arguments.

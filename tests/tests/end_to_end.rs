@@ -461,3 +461,15 @@ fn a_stopping_server_finishes_what_it_has_begun() {
     assert!(answered.load(Ordering::Relaxed) > 10);
     assert_eq!(broken.load(Ordering::Relaxed), 0);
 }
+
+#[test]
+fn a_program_that_embeds_the_host_asks_and_proves() {
+    let site = Site::new(&[RBAC]);
+    let example = verdict_tests::server::built("verdict-examples", "embedded");
+    let output = std::process::Command::new(example)
+        .args(["policies", "keys/trust.json", "data", "state"].map(|path| site.path(path)))
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(out.contains("allow: true") && out.contains("proved: decision"), "{output:?}");
+}
