@@ -245,6 +245,8 @@ impl Layout {
             let message = format!("a statement in `{}` is not a DSSE envelope", self.path_text());
             return Err(Refusal::new(RefusalCode::WrongMediaType, message));
         }
+        // It says nothing, but a layout is whole or refused.
+        self.blob(&manifest.config, oci::CONFIG_BYTES_MAX)?;
         self.blob(layer, ENVELOPE_BYTES_MAX)
     }
 
