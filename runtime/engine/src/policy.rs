@@ -1,6 +1,9 @@
 //! A loaded policy, and the evaluation of one question. Every evaluation runs in an instance of its own: no state of
 //! one can be seen by another.
 
+#[cfg(feature = "bench")]
+mod warm;
+
 use std::sync::Arc;
 use std::time::Instant;
 
