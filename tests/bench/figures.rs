@@ -1,0 +1,98 @@
+//! What was measured: the table for people, the list for machines.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+/// Figures in the order in which they came, and what could not be measured.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    figures: Vec<(String, f64, String)>,
+    skipped: Vec<(String, String)>,
+    load_before: String,
+    notes: Vec<String>,
+}
+
+/// Quotients worth reading: what it is, above, below.
+const RATIOS: [(&str, &str, &str); 7] = [
+    ("a new instance to a warm one, time", "decide.rust.new.p50", "decide.rust.warm.p50"),
+    ("decide to bare, rate", "http.decide.rps", "http.bare.rps"),
+    ("decide to OPA, rate", "http.decide.rps", "http.opa.rps"),
+    ("decide to OPA, p99", "http.decide.p99", "http.opa.p99"),
+    ("256 connections: decide to bare, rate", "http.decide.256.rps", "http.bare.256.rps"),
+    ("256 connections: logged to unlogged, rate", "http.decide.logged.rps", "http.decide.256.rps"),
+    ("logged p50 to fdatasync p50", "http.decide.logged.p50", "http.decide.logged.fdatasync.p50"),
+];
+
+impl Figures {
+    /// None yet. Notes how busy the machine is now.
+    pub(crate) fn new() -> Self {
+        Self { figures: Vec::new(), skipped: Vec::new(), load_before: load(), notes: Vec::new() }
+    }
+
+    /// Adds a figure.
+    pub(crate) fn add(&mut self, name: &str, value: f64, unit: &str) {
+        assert!(value.is_finite() && value > 0.0, "`{name}` is {value}");
+        self.figures.push((name.into(), value, unit.into()));
+    }
+
+    /// Adds a figure that a program printed.
+    pub(crate) fn add_json(&mut self, line: &str) {
+        let figure: Value = serde_json::from_str(line).expect("a figure is JSON");
+        let text = |member: &str| figure[member].as_str().expect("a figure has a name and a unit").to_owned();
+        self.add(&text("name"), figure["value"].as_f64().expect("a figure has a value"), &text("unit"));
+    }
+
+    /// Notes that something was not measured; it is in the table and not in the list.
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        self.skipped.push((name.into(), reason.into()));
+    }
+
+    /// Notes what was measured with.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// The list for machines.
+    pub(crate) fn json(&self) -> String {
+        let figures: Vec<Value> = self
+            .figures
+            .iter()
+            .map(|(name, value, unit)| json!({ "name": name, "value": value, "unit": unit }))
+            .collect();
+        serde_json::to_string_pretty(&figures).expect("JSON can be written") + "\n"
+    }
+
+    /// The table for people.
+    pub(crate) fn table(&self) -> String {
+        let mut table = String::new();
+        let width = self.figures.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
+        for (name, value, unit) in &self.figures {
+            let decimals = if *value < 100.0 { 2 } else { 0 };
+            let _ = writeln!(table, "{name:width$}  {value:>12.decimals$} {unit}");
+        }
+        for (name, reason) in &self.skipped {
+            let _ = writeln!(table, "{name:width$}  skipped: {reason}");
+        }
+        table.push('\n');
+        for (what, above, below) in RATIOS {
+            if let (Some(above), Some(below)) = (self.value(above), self.value(below)) {
+                let _ = writeln!(table, "{what}: {:.2}", above / below);
+            }
+        }
+        let _ = writeln!(table, "\n{}", self.notes.join(", "));
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let _ = writeln!(table, "{cores} cores; load average before: {}; after: {}", self.load_before, load());
+        table
+    }
+
+    fn value(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.0 == name).map(|figure| figure.1)
+    }
+}
+
+/// The load averages: what else the machine did.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}

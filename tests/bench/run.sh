@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# `make bench`: gets the client and the peer, builds everything with --release, then measures with nothing compiling
+# beside it. What cannot be had is skipped and said. BENCH_SECONDS (6): how long one load of HTTP lasts.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+tools=$root/target/tools
+cargo=${CARGO:-cargo}
+export TMPDIR=$root/target/bench/tmp # on the disk, not in memory: the log syncs
+mkdir -p "$tools/bin" "$TMPDIR"
+say() { printf 'bench: %s\n' "$*" >&2; }
+
+# wrk, from the distribution: installed already, unpacked below target/tools, or, as root, installed.
+unpack_wrk() {
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
+  mkdir -p "$tools/deb"
+  (cd "$tools/deb" && timeout 120 apt-get download wrk libluajit-5.1-2) >"$tools/deb/download.txt" 2>&1 || return 1
+  for package in "$tools"/deb/*.deb; do dpkg -x "$package" "$tools/wrk" || return 1; done
+  libraries=$(dirname "$(find "$tools/wrk" -name 'libluajit*.so.2' | head -1)")
+  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "'$libraries'" "'$tools/wrk/usr/bin/wrk'" >"$tools/bin/wrk"
+  chmod +x "$tools/bin/wrk"
+  runs_wrk "$tools/bin/wrk"
+}
+runs_wrk() { "$1" --version 2>&1 | grep -q '^wrk '; }
+find_wrk() {
+  if command -v wrk >/dev/null; then command -v wrk
+  elif [ -x "$tools/bin/wrk" ] && runs_wrk "$tools/bin/wrk"; then echo "$tools/bin/wrk"
+  elif say 'unpacking the Debian package wrk into target/tools' && unpack_wrk; then echo "$tools/bin/wrk"
+  elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && say 'installing the Debian package wrk' \
+    && timeout 300 apt-get install -y wrk >&2; then command -v wrk
+  else return 1; fi
+}
+if wrk=$(find_wrk); then export VERDICT_BENCH_WRK=$wrk; else say 'wrk cannot be had: no figures of HTTP'; fi
+
+# Open Policy Agent, an ordinary Go module, built once.
+if [ ! -x "$tools/bin/opa" ] && command -v go >/dev/null; then
+  say 'building Open Policy Agent into target/tools (once; some minutes)'
+  GOBIN=$tools/bin GOFLAGS=-mod=mod timeout 600 go install github.com/open-policy-agent/opa@latest \
+    >"$root/target/bench/opa-build.txt" 2>&1 || say 'it does not build: see target/bench/opa-build.txt'
+fi
+if [ -x "$tools/bin/opa" ]; then export VERDICT_BENCH_OPA=$tools/bin/opa; else say 'opa cannot be had: no peer'; fi
+
+say 'building with --release (the first time this compiles wasmtime: some minutes)'
+"$cargo" build --quiet --release -p verdict-cli
+"$cargo" bench --quiet --no-run -p verdict-engine --features bench --bench decide
+"$cargo" bench --quiet --no-run -p verdict-ledger --bench append
+"$cargo" bench --quiet --no-run -p verdict-tests --bench verdict-bench
+timeout 900 "$cargo" bench --quiet -p verdict-tests --bench verdict-bench
+say 'written: target/bench/results.json'
