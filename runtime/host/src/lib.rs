@@ -75,7 +75,7 @@ pub struct Config {
     pub policies: PathBuf,
     /// The trust file. Not below `policies`.
     pub trust: PathBuf,
-    /// The state folder of this node.
+    /// The state folder of this node; made if it is not there. Not below `policies`.
     pub state: PathBuf,
     /// A folder of `TENANT.json` files, the tenants' data. Not below `policies`.
     pub data: Option<PathBuf>,
@@ -163,8 +163,8 @@ impl Host {
             policies: config.policies.clone(),
             trust: config.trust.clone(),
             data: config.data.clone(),
-        }
-        .checked()?;
+        };
+        sources.check(&config.state)?;
         let state = State::open(&config.state)?;
         let cache = CompileCache { dir: state.compiled(), key: state.compile_cache_key()? };
         let engine = Engine::new(verdict_engine::Config {

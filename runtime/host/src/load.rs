@@ -72,18 +72,25 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// Refuses a trust file or data folder that whoever writes artifacts could write too.
-    pub(crate) fn checked(self) -> Result<Self, HostError> {
+    /// Refuses a trust file, data or state that whoever writes artifacts could write too.
+    pub(crate) fn check(&self, state: &Path) -> Result<(), HostError> {
         let absolute = |path: &Path| path.canonicalize().map_err(|error| HostError::state(path, &error));
         let policies = absolute(&self.policies)?;
-        let trust = [("trust file", Some(&self.trust)), ("data folder", self.data.as_ref())];
-        for (what, path) in trust {
+        // The state folder may not be there yet; where it will be is what counts.
+        let state = std::path::absolute(state).map_err(|error| HostError::state(state, &error))?;
+        let existing = state.ancestors().find(|path| path.exists()).unwrap_or(&state);
+        let places = [
+            ("trust file", Some(self.trust.as_path())),
+            ("data folder", self.data.as_deref()),
+            ("state folder", Some(existing)),
+        ];
+        for (what, path) in places {
             let Some(path) = path else { continue };
             if absolute(path)?.starts_with(&policies) {
-                return Err(HostError::Untrusted { what, path: path.clone(), folder: self.policies });
+                return Err(HostError::Untrusted { what, path: path.into(), folder: self.policies.clone() });
             }
         }
-        Ok(self)
+        Ok(())
     }
 
     fn trust(&self, seen: &Seen, now: Timestamp) -> Result<TrustPolicy, HostError> {
