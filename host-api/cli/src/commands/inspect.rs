@@ -1,0 +1,121 @@
+//! `verdict inspect`: what a component can reach, what its manifest declares, and who signed it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use verdict_core::artifact::UnverifiedArtifact;
+use verdict_core::digest::Digest;
+use verdict_core::manifest::Manifest;
+use verdict_core::oci::COMPONENT_BYTES_MAX;
+use verdict_engine::Inspection;
+
+use super::build::listed;
+use crate::builds::Build;
+use crate::error::Error;
+use crate::evaluation;
+use crate::files;
+use crate::report::{Report, thousands};
+
+/// Show what a policy can reach, what it declares, how large it is and who signed it
+///
+/// Reads a component, or a build with its manifest. The imports are read from the component itself: it can reach
+/// nothing else. Nothing is verified, and signers are shown as the signatures name them: `verdict verify` checks them.
+#[derive(clap::Args)]
+#[command(after_help = "Example: verdict inspect target/verdict/loan")]
+pub(crate) struct Args {
+    /// A policy's folder, a build's, or a component
+    #[arg(default_value = ".")]
+    path: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<Report, Error> {
+    if args.path.is_file() { component(&args.path) } else { build(&args.path) }
+}
+
+fn component(path: &Path) -> Result<Report, Error> {
+    let component = files::read(path, u64::try_from(COMPONENT_BYTES_MAX).unwrap_or(u64::MAX))?;
+    let inspection = evaluation::engine()?.inspect(&component)?;
+    let mut report = Report::new(component_json(&component, &inspection));
+    component_rows(&mut report, &component, &inspection);
+    Ok(report)
+}
+
+fn build(dir: &Path) -> Result<Report, Error> {
+    let build = Build::open(dir)?;
+    let (artifact, manifest) = (build.fetch()?, build.manifest());
+    let inspection = evaluation::engine()?.inspect(&artifact.component)?;
+    let signers = signers(&artifact);
+    let mut json = component_json(&artifact.component, &inspection);
+    if let Some(json) = json.as_object_mut() {
+        json.insert("image".into(), json!(build.image_digest()));
+        json.insert("manifest".into(), json!(manifest));
+        json.insert("signers".into(), json!(signers));
+        json.insert("verified".into(), json!(false));
+    }
+    let mut report = Report::new(json);
+    report.row("policy", format!("{} {}", manifest.policy, manifest.version));
+    if !manifest.description.is_empty() {
+        report.row("", &manifest.description);
+    }
+    component_rows(&mut report, &artifact.component, &inspection);
+    report.row("image", build.image_digest());
+    manifest_rows(&mut report, manifest);
+    for signer in &signers {
+        report.row("signature", format!("names key {signer}, not verified"));
+    }
+    if signers.is_empty() {
+        report.row("signature", "none");
+    }
+    Ok(report)
+}
+
+fn component_json(component: &[u8], inspection: &Inspection) -> Value {
+    json!({
+        "component": Digest::of(component), "component_bytes": component.len(), "imports": inspection.imports,
+        "contract": inspection.contract, "core_modules": inspection.core_modules, "functions": inspection.functions,
+        "memory_bytes_initial": inspection.memory_bytes_initial,
+    })
+}
+
+fn component_rows(report: &mut Report, component: &[u8], inspection: &Inspection) {
+    report
+        .row("component", Digest::of(component))
+        .row("size", format!("{} bytes", thousands(component.len() as u64)))
+        .row("contract", inspection.contract.as_deref().unwrap_or("none"))
+        .row("imports", listed(&inspection.imports));
+}
+
+fn manifest_rows(report: &mut Report, manifest: &Manifest) {
+    for rule in &manifest.rules {
+        let schemas =
+            [(rule.input_schema.is_some(), "input schema"), (rule.output_schema.is_some(), "value schema")];
+        let schemas = schemas.into_iter().filter_map(|(has, name)| has.then_some(name)).collect::<Vec<_>>();
+        let schemas = if schemas.is_empty() { String::new() } else { format!("  ({})", schemas.join(", ")) };
+        let description =
+            if rule.description.is_empty() { String::new() } else { format!("  {}", rule.description) };
+        report.row("rule", format!("{}{description}{schemas}", rule.name));
+    }
+    let capabilities = &manifest.capabilities;
+    if !capabilities.data.is_empty() {
+        let prefixes = capabilities.data.iter().map(|prefix| prefix.as_str()).collect::<Vec<_>>();
+        report.row("reads data", prefixes.join(", "));
+    }
+    if let Ok(Value::Object(limits)) = serde_json::to_value(manifest.limits) {
+        for (name, limit) in &limits {
+            report.row("limit", format!("{name} {}", thousands(limit.as_u64().unwrap_or_default())));
+        }
+    }
+}
+
+/// The keys that the attached envelopes name.
+fn signers(artifact: &UnverifiedArtifact) -> Vec<String> {
+    let envelopes =
+        artifact.statements.iter().filter_map(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+    let named = |envelope: Value| -> Vec<String> {
+        let signatures = envelope.get("signatures").and_then(Value::as_array).cloned().unwrap_or_default();
+        let keyid = |signature: &Value| Some(signature.get("keyid")?.as_str()?.to_owned());
+        signatures.iter().filter_map(keyid).collect()
+    };
+    envelopes.flat_map(named).collect()
+}

@@ -1,0 +1,63 @@
+//! The subcommands, one file each.
+
+mod build;
+mod compile_worker;
+mod eval;
+mod inspect;
+mod keys;
+mod new;
+mod receipt;
+mod replay;
+mod serve;
+mod sign;
+mod test;
+mod verify;
+
+pub(crate) use keys::random_key;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::error::Error;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Keys(keys::Args),
+    New(new::Args),
+    Build(build::Args),
+    Sign(sign::Args),
+    Verify(verify::Args),
+    Inspect(inspect::Args),
+    Eval(eval::Args),
+    Test(test::Args),
+    Serve(serve::Args),
+    Receipt(receipt::Args),
+    Replay(replay::Args),
+    #[command(hide = true)]
+    CompileWorker,
+}
+
+impl Command {
+    /// Runs the command and shows its report. `json` says what stdout is for.
+    ///
+    /// # Errors
+    /// When it did not do what was asked.
+    pub(crate) fn run(self, json: bool) -> Result<ExitCode, Error> {
+        let report = match self {
+            Self::Keys(args) => keys::run(args),
+            Self::New(args) => new::run(&args),
+            Self::Build(args) => build::run(&args, json),
+            Self::Sign(args) => sign::run(&args),
+            Self::Verify(args) => verify::run(&args),
+            Self::Inspect(args) => inspect::run(&args),
+            Self::Eval(args) => eval::run(&args),
+            Self::Test(args) => test::run(&args),
+            Self::Serve(args) => return serve::run(args, json),
+            Self::Receipt(args) => receipt::run(args),
+            Self::Replay(args) => replay::run(&args),
+            Self::CompileWorker => return Ok(compile_worker::run()),
+        };
+        Ok(report?.show(json))
+    }
+}
