@@ -49,7 +49,7 @@ pub(crate) fn module(items: &str, body: &str) -> String {
             format!("(import \"verdict:policy/{interface}@{CONTRACT}\" \"{name}\" (func {function} {ty}))\n")
         })
         .collect();
-    let memory = if items.contains("(memory") { "" } else { "(memory (export \"memory\") 2)" };
+    let memory = if items.contains("(memory (") { "" } else { "(memory (export \"memory\") 2)" };
     format!(
         r#"(module
         {imports}
@@ -149,7 +149,11 @@ pub(crate) fn admitted(component: &[u8], members: serde_json::Value) -> Admitted
     admit(verify(artifact, &trust, now()).unwrap(), &trust, &Seen::default(), now()).unwrap()
 }
 
-pub(crate) fn try_load(engine: &Engine, component: &[u8], members: serde_json::Value) -> Result<Policy, Refusal> {
+pub(crate) fn try_load(
+    engine: &Engine,
+    component: &[u8],
+    members: serde_json::Value,
+) -> Result<Policy, Refusal> {
     engine.load(&admitted(component, members))
 }
 
