@@ -61,7 +61,10 @@ pub(crate) fn checked(decided: Decided, output_bytes_max: u64) -> Result<Answer,
             if let Some(value) = &answer.value {
                 check_value(value, output_bytes_max)?;
             }
-            Ok(Answer { value: answer.value, reasons: answer.reasons.into_iter().map(Reason::from).collect() })
+            Ok(Answer {
+                value: answer.value,
+                reasons: answer.reasons.into_iter().map(Reason::from).collect(),
+            })
         }
         Err(failure) => Err(failure.into()),
     }
@@ -88,7 +91,11 @@ fn answer_bytes(answer: &WireAnswer) -> usize {
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let reason = |reason: &WireReason| {
         let pointers: usize = reason.pointers.iter().map(|pointer| pointer.len() + ITEM_BYTES).sum();
-        reason.code.len() + reason.message.len() + optional(&reason.rule) + optional(&reason.reference) + pointers
+        reason.code.len()
+            + reason.message.len()
+            + optional(&reason.rule)
+            + optional(&reason.reference)
+            + pointers
     };
     optional(&answer.value) + answer.reasons.iter().map(|r| reason(r) + ITEM_BYTES).sum::<usize>()
 }
@@ -116,7 +123,9 @@ impl From<WireFailure> for Fault {
     fn from(failure: WireFailure) -> Self {
         let (code, problem) = match failure {
             WireFailure::InvalidInput(problem) => (FaultCode::InvalidInput, problem),
-            WireFailure::MissingData(problem) | WireFailure::Internal(problem) => (FaultCode::PolicyError, problem),
+            WireFailure::MissingData(problem) | WireFailure::Internal(problem) => {
+                (FaultCode::PolicyError, problem)
+            }
         };
         let WireProblem { code: policy_code, message, pointer } = problem;
         Self { code, message, policy_code: Some(policy_code), pointer }

@@ -78,7 +78,8 @@ impl Cache {
         let file = match read_bounded(&self.dir.join(name), self.bytes_max) {
             Ok(file) => file,
             Err(error) => {
-                let counter = if error.kind() == io::ErrorKind::NotFound { &self.misses } else { &self.rejected };
+                let counter =
+                    if error.kind() == io::ErrorKind::NotFound { &self.misses } else { &self.rejected };
                 counter.fetch_add(1, Ordering::Relaxed);
                 return None;
             }

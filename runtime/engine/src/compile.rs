@@ -67,7 +67,8 @@ fn compile_in_child(
     let request =
         format!("{REQUEST} {} {} {}\n", target.name(), limits.memory_bytes_max, limits.cpu_seconds_max);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| failed(format!("the compiler cannot be started: {error}")))?;
+    let mut child =
+        command.spawn().map_err(|error| failed(format!("the compiler cannot be started: {error}")))?;
     let output = converse(&mut child, limits, &request, component);
     // Whatever happened, the child is gone when this returns. One that has ended already cannot be killed.
     let _ = child.kill();
@@ -78,7 +79,9 @@ fn compile_in_child(
         None if !output.is_empty() => Err(failed(String::from_utf8_lossy(&output))),
         None => {
             let ended = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            Err(failed(format!("the compiler ended without a result ({ended}); it reached its memory or time limit")))
+            Err(failed(format!(
+                "the compiler ended without a result ({ended}); it reached its memory or time limit"
+            )))
         }
     }
 }

@@ -11,7 +11,9 @@ pub enum EngineError {
     #[error("the ceiling of limits cannot be used: {0}")]
     Ceiling(#[from] LimitError),
     /// The stack limit leaves too little of a thread's stack.
-    #[error("limit `stack_bytes` is {0}; it must be between {STACK_BYTES_MIN} and {STACK_BYTES_MAX}, so that it fits into a thread of 2 MiB")]
+    #[error(
+        "limit `stack_bytes` is {0}; it must be between {STACK_BYTES_MIN} and {STACK_BYTES_MAX}, so that it fits into a thread of 2 MiB"
+    )]
     Stack(u64),
     /// No evaluations at once.
     #[error("`concurrency` is {0}; it must be between 1 and {CONCURRENCY_MAX}")]

@@ -45,13 +45,17 @@ fn known_fault(error: &Error) -> Option<Fault> {
         return Some(Fault::new(code, stop.to_string()));
     }
     let host = error.is::<PoolConcurrencyLimitError>() || error.is::<wasmtime::error::OutOfMemory>();
-    host.then(|| Fault::new(FaultCode::Unavailable, format!("the host has no room for the evaluation: {error:#}")))
+    host.then(|| {
+        Fault::new(FaultCode::Unavailable, format!("the host has no room for the evaluation: {error:#}"))
+    })
 }
 
 fn trap_fault(trap: Trap) -> Fault {
     let (code, message) = match trap {
         Trap::OutOfFuel => (FaultCode::OutOfFuel, "the policy used its fuel up".into()),
-        Trap::Interrupt => (FaultCode::Deadline, "the evaluation took longer than its wall-clock limit".into()),
+        Trap::Interrupt => {
+            (FaultCode::Deadline, "the evaluation took longer than its wall-clock limit".into())
+        }
         Trap::StackOverflow => (FaultCode::StackOverflow, "the policy used its stack up".into()),
         other => (FaultCode::Trap, format!("the policy trapped: {other}")),
     };

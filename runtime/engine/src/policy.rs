@@ -55,7 +55,8 @@ impl Policy {
             .and_then(|interface| component.get_export_index(Some(&interface), "decide"))
             .ok_or_else(|| wrong("`decision` has no function `decide`".into()))?;
         let data_granted = manifest.capabilities.data.clone().into();
-        let policy = Self(Arc::new(Inner { instances, engine, decide, manifest, digest, limits, data_granted }));
+        let policy =
+            Self(Arc::new(Inner { instances, engine, decide, manifest, digest, limits, data_granted }));
         policy.try_instance()?;
         Ok(policy)
     }
@@ -99,7 +100,9 @@ impl Policy {
         };
         let fuel = if result.is_ok() { fuel } else { self.0.limits.fuel };
         let (memory_bytes_peak, reads, log) = match state {
-            Some(state) => (u64::try_from(state.meter.memory_bytes).unwrap_or(u64::MAX), state.reads, state.log),
+            Some(state) => {
+                (u64::try_from(state.meter.memory_bytes).unwrap_or(u64::MAX), state.reads, state.log)
+            }
             None => Default::default(),
         };
         Outcome { result, fuel, memory_bytes_peak, reads, log, elapsed: started.elapsed() }
@@ -115,7 +118,10 @@ impl Policy {
         if u64::try_from(bytes).is_ok_and(|bytes| bytes <= max) {
             return Ok(());
         }
-        Err(Fault::new(FaultCode::InvalidInput, format!("the input has {bytes} bytes; the policy takes {max}")))
+        Err(Fault::new(
+            FaultCode::InvalidInput,
+            format!("the input has {bytes} bytes; the policy takes {max}"),
+        ))
     }
 
     fn ask(&self, query: &Query<'_>) -> Result<(Result<Answer, Fault>, u64, State), Fault> {
@@ -134,7 +140,8 @@ impl Policy {
     }
 
     fn call(&self, store: &mut Store<State>, rule: &str) -> Result<(Result<Answer, Fault>, u64), Fault> {
-        let instance = self.0.instances.instantiate(&mut *store).map_err(|error| instantiation_fault(&error))?;
+        let instance =
+            self.0.instances.instantiate(&mut *store).map_err(|error| instantiation_fault(&error))?;
         let decide = instance
             .get_typed_func::<(&str,), (Decided,)>(&mut *store, &self.0.decide)
             .map_err(|error| instantiation_fault(&error))?;
@@ -149,7 +156,8 @@ impl Policy {
     fn store(&self, question: Option<Question>) -> Result<Store<State>, Fault> {
         let limits = &self.0.limits;
         let state = State::new(limits, question);
-        let mut store = Store::try_new(&self.0.engine.wasmtime, state).map_err(|error| instantiation_fault(&error))?;
+        let mut store =
+            Store::try_new(&self.0.engine.wasmtime, state).map_err(|error| instantiation_fault(&error))?;
         store.limiter(|state| &mut state.meter);
         store.set_epoch_deadline(deadline_ticks(limits.wall_clock_ms));
         store.set_hostcall_fuel(lifted_bytes_max(limits));
@@ -169,6 +177,9 @@ fn lifted_bytes_max(limits: &Limits) -> usize {
 impl std::fmt::Debug for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let manifest = &self.0.manifest;
-        f.debug_struct("Policy").field("name", &manifest.policy).field("version", &manifest.version).finish_non_exhaustive()
+        f.debug_struct("Policy")
+            .field("name", &manifest.policy)
+            .field("version", &manifest.version)
+            .finish_non_exhaustive()
     }
 }

@@ -103,7 +103,9 @@ impl Scan {
             Payload::CodeSectionEntry(body) => {
                 let bytes = body.range().len();
                 if bytes > FUNCTION_BYTES_MAX {
-                    return Err(malformed(format!("one function has {bytes} bytes; at most {FUNCTION_BYTES_MAX}")));
+                    return Err(malformed(format!(
+                        "one function has {bytes} bytes; at most {FUNCTION_BYTES_MAX}"
+                    )));
                 }
             }
             Payload::MemorySection(memories) => {
@@ -167,8 +169,11 @@ pub(crate) fn check(found: &Inspection, manifest: &Manifest, memory_bytes: u64) 
 }
 
 fn check_import(import: &str, granted: impl Fn(&str) -> bool) -> Result<(), Refusal> {
-    let undeclared = |why: &str| Err(Refusal::new(RefusalCode::UndeclaredImport, format!("`{import}` is imported, {why}")));
-    let Some((interface, version)) = import.strip_prefix(PACKAGE).and_then(|name| name.split_once('@')) else {
+    let undeclared = |why: &str| {
+        Err(Refusal::new(RefusalCode::UndeclaredImport, format!("`{import}` is imported, {why}")))
+    };
+    let Some((interface, version)) = import.strip_prefix(PACKAGE).and_then(|name| name.split_once('@'))
+    else {
         return match import.starts_with("wasi:") {
             true => undeclared("and WASI is not linked; build the policy for `wasm32-unknown-unknown`"),
             false => undeclared("which is not part of the contract"),

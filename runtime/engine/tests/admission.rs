@@ -1,4 +1,11 @@
 //! What is refused before it can run, each with its code and a message that names the thing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may"
+)]
 
 mod support;
 
@@ -16,7 +23,10 @@ fn refuses_each_import_that_the_manifest_does_not_declare() {
     let cases = [
         ("data", "(call $host.data.read (i32.const 0) (i32.const 0) (i32.const 2048)) (call $true)"),
         ("decision-time", "(call $host.decision-time.now (i32.const 2048)) (call $true)"),
-        ("diagnostics", "(call $host.diagnostics.log (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (call $true)"),
+        (
+            "diagnostics",
+            "(call $host.diagnostics.log (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (call $true)",
+        ),
     ];
     let all = json!({"capabilities": {"data": [""], "decision_time": true, "diagnostics": true}});
     for (interface, body) in cases {
@@ -60,8 +70,10 @@ fn refuses_a_component_without_the_decision_or_with_another_type_of_it() {
     let empty = wat::parse_str("(component)").unwrap();
     assert_eq!(code(&empty, json!({})).0, RefusalCode::WrongContract);
     let wit = CONTRACT_WIT.replace("decide: func(rule: string)", "decide: func(rule: string, extra: u32)");
-    let module = module("", "(call $true)")
-        .replace("(param $rule_length i32) (result i32)", "(param $rule_length i32) (param i32) (result i32)");
+    let module = module("", "(call $true)").replace(
+        "(param $rule_length i32) (result i32)",
+        "(param $rule_length i32) (param i32) (result i32)",
+    );
     let (code, message) = code(&component_of(&module, &wit, WORLD), json!({}));
     assert_eq!(code, RefusalCode::WrongContract, "{message}");
 }
@@ -128,14 +140,24 @@ fn refuses_more_memory_and_instances_than_the_limits_before_anything_runs() {
     assert_eq!(refused, RefusalCode::MalformedComponent, "{message}");
     let table = guest("(table 5000 funcref)", "(call $true)");
     let (refused, message) = code(&table, json!({"limits": {"table_elements": 1_000}}));
-    assert_eq!((refused, message.contains("table elements")), (RefusalCode::MalformedComponent, true), "{message}");
+    assert_eq!(
+        (refused, message.contains("table elements")),
+        (RefusalCode::MalformedComponent, true),
+        "{message}"
+    );
 }
 
 #[test]
 fn refuses_a_component_that_calls_the_host_or_traps_when_it_is_instantiated() {
-    let (refused, message) = code(&guest("(func $start (unreachable)) (start $start)", "(call $true)"), json!({}));
-    assert_eq!((refused, message.contains("unreachable")), (RefusalCode::MalformedComponent, true), "{message}");
-    let (refused, _) = code(&guest("(func $start (loop $l (br $l))) (start $start)", "(call $true)"), json!({}));
+    let (refused, message) =
+        code(&guest("(func $start (unreachable)) (start $start)", "(call $true)"), json!({}));
+    assert_eq!(
+        (refused, message.contains("unreachable")),
+        (RefusalCode::MalformedComponent, true),
+        "{message}"
+    );
+    let (refused, _) =
+        code(&guest("(func $start (loop $l (br $l))) (start $start)", "(call $true)"), json!({}));
     assert_eq!(refused, RefusalCode::MalformedComponent);
 }
 

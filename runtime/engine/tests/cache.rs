@@ -1,4 +1,11 @@
 //! The compile cache: what was tampered with is never run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may"
+)]
 
 mod support;
 

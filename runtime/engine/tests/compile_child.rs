@@ -1,5 +1,12 @@
 //! Compiling in a child process: that it works, and that a child that misbehaves is stopped. This program is also the
 //! child: `compile_child compile-worker` compiles, and other words misbehave.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may"
+)]
 
 mod support;
 
@@ -83,7 +90,8 @@ fn compiles_in_a_child_that_limits_itself() {
 }
 
 fn a_child_that_hangs_is_killed() {
-    let message = load(&engine("sleep", |limits| limits.wall_clock_max = Duration::from_millis(200))).unwrap_err();
+    let message =
+        load(&engine("sleep", |limits| limits.wall_clock_max = Duration::from_millis(200))).unwrap_err();
     assert!(message.contains("took longer than 200ms"), "{message}");
 }
 
@@ -104,7 +112,11 @@ fn a_child_that_dies_or_is_missing_is_a_refusal() {
 /// A component that takes long and much to compile: one function that nests and calls a lot, many times over.
 fn heavy() -> Vec<u8> {
     let function: String = (0..4_000)
-        .map(|n| format!("(local.set $x (i32.add (i32.mul (local.get $x) (i32.const {n})) (i32.load (local.get $x))))"))
+        .map(|n| {
+            format!(
+                "(local.set $x (i32.add (i32.mul (local.get $x) (i32.const {n})) (i32.load (local.get $x))))"
+            )
+        })
         .collect();
     let functions: String = (0..30)
         .map(|n| format!("(func $heavy{n} (param $x i32) (result i32) {function} (local.get $x))"))
@@ -136,7 +148,9 @@ fn a_child_inherits_nothing() {
 }
 
 fn a_child_refuses_what_it_does_not_understand() {
-    for request in [&b""[..], b"\n", b"verdict-compile/2 native 1 1\n", b"verdict-compile/1 other 1 1\n", &[b'x'; 1000]] {
+    for request in
+        [&b""[..], b"\n", b"verdict-compile/2 native 1 1\n", b"verdict-compile/1 other 1 1\n", &[b'x'; 1000]]
+    {
         let mut output = Vec::new();
         let _ = compile_worker(request, &mut output);
         assert!(!output.is_empty() && !output.starts_with(b"verdict-compiled"));

@@ -1,5 +1,12 @@
 //! The same question has the same answer, reasons and fuel: again, in parallel, compiled anew, from the cache, in
 //! another engine, and in the interpreter. And nothing survives a decision.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may"
+)]
 
 mod support;
 
@@ -8,7 +15,9 @@ use std::thread;
 use serde_json::json;
 use support::{ask, ask_with, echo, fault, guest, load, value};
 use verdict_core::outcome::{Answer, Fault, FaultCode};
-use verdict_engine::{CompileCache, Compiler, Config, Engine, Operation, Outcome, Policy, ReadSet, Source, Target};
+use verdict_engine::{
+    CompileCache, Compiler, Config, Engine, Operation, Outcome, Policy, ReadSet, Source, Target,
+};
 
 /// A guest with loops, floats, memory growth, host calls and an answer made of what it read.
 fn busy() -> Vec<u8> {
@@ -107,7 +116,8 @@ fn faults_that_must_replay_are_the_same_in_the_interpreter() {
 #[test]
 fn nothing_survives_a_decision() {
     // Counts in a global, in its memory, in memory that it grew, and in a table; answers with the sum as a digit.
-    let items = "(global $count (mut i32) (i32.const 48)) (table $t 1 funcref) (elem declare func $f) (func $f)";
+    let items =
+        "(global $count (mut i32) (i32.const 48)) (table $t 1 funcref) (elem declare func $f) (func $f)";
     let body = "(global.set $count (i32.add (global.get $count) (i32.const 1)))
         (i32.store (i32.const 64) (i32.add (i32.load (i32.const 64)) (i32.const 1)))
         (if (i32.ge_s (memory.grow (i32.const 1)) (i32.const 2)) (then
@@ -210,7 +220,11 @@ fn a_full_house_is_unavailable_and_not_the_policys_fault() {
         config.concurrency = 1;
         config.ceiling.fuel = 1_000_000_000_000;
     });
-    let forever = load(&engine, &guest("", "(loop $l (br $l)) (unreachable)"), json!({"limits": {"wall_clock_ms": 400}}));
+    let forever = load(
+        &engine,
+        &guest("", "(loop $l (br $l)) (unreachable)"),
+        json!({"limits": {"wall_clock_ms": 400}}),
+    );
     let quick = load(&engine, &guest("", "(call $true)"), json!({}));
     thread::scope(|scope| {
         // Whoever comes second is refused; the slow one tries again until it is first.

@@ -1,4 +1,11 @@
 //! Every way in which an evaluation ends without an answer, and that the fault says which it was.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may"
+)]
 
 mod support;
 
@@ -12,34 +19,190 @@ const GUESTS: &[(&str, &str, &str, FaultCode, &str)] = &[
     ("unreachable", "", "(unreachable)", FaultCode::Trap, "unreachable"),
     ("reads out of bounds", "", "(i32.load (i32.const -4))", FaultCode::Trap, "out of bounds memory access"),
     ("divides by zero", "", "(i32.div_u (local.get $rule) (i32.const 0))", FaultCode::Trap, "divide by zero"),
-    ("overflows a division", "", "(i32.div_s (i32.const -2147483648) (i32.const -1))", FaultCode::Trap, "integer overflow"),
+    (
+        "overflows a division",
+        "",
+        "(i32.div_s (i32.const -2147483648) (i32.const -1))",
+        FaultCode::Trap,
+        "integer overflow",
+    ),
     ("converts a NaN", "", "(i32.trunc_f32_s (f32.const nan))", FaultCode::Trap, "invalid conversion"),
-    ("calls an empty table slot", "(table 1 funcref)", "(call_indirect (result i32) (i32.const 0))", FaultCode::Trap, "uninitialized element"),
-    ("calls outside its table", "(table 1 funcref)", "(call_indirect (result i32) (i32.const 9))", FaultCode::Trap, "out of bounds table access"),
-    ("calls with another type", "(table funcref (elem $f)) (func $f)", "(call_indirect (result i32) (i32.const 0))", FaultCode::Trap, "indirect call type mismatch"),
-    ("recurses for ever", "(func $f (result i32) (i32.add (call $f) (i32.const 1)))", "(call $f)", FaultCode::StackOverflow, "stack"),
-    ("wants all memory", "", "(drop (memory.grow (i32.const 1000))) (call $true)", FaultCode::OutOfMemory, "bytes of memory"),
-    ("wants all memory bit by bit", "", "(loop $l (drop (memory.grow (i32.const 1))) (br $l)) (unreachable)", FaultCode::OutOfMemory, "bytes of memory"),
-    ("wants a large table", "(table $t 1 funcref)", "(drop (table.grow $t (ref.null func) (i32.const 1000000))) (call $true)", FaultCode::OutOfMemory, "table elements"),
+    (
+        "calls an empty table slot",
+        "(table 1 funcref)",
+        "(call_indirect (result i32) (i32.const 0))",
+        FaultCode::Trap,
+        "uninitialized element",
+    ),
+    (
+        "calls outside its table",
+        "(table 1 funcref)",
+        "(call_indirect (result i32) (i32.const 9))",
+        FaultCode::Trap,
+        "out of bounds table access",
+    ),
+    (
+        "calls with another type",
+        "(table funcref (elem $f)) (func $f)",
+        "(call_indirect (result i32) (i32.const 0))",
+        FaultCode::Trap,
+        "indirect call type mismatch",
+    ),
+    (
+        "recurses for ever",
+        "(func $f (result i32) (i32.add (call $f) (i32.const 1)))",
+        "(call $f)",
+        FaultCode::StackOverflow,
+        "stack",
+    ),
+    (
+        "wants all memory",
+        "",
+        "(drop (memory.grow (i32.const 1000))) (call $true)",
+        FaultCode::OutOfMemory,
+        "bytes of memory",
+    ),
+    (
+        "wants all memory bit by bit",
+        "",
+        "(loop $l (drop (memory.grow (i32.const 1))) (br $l)) (unreachable)",
+        FaultCode::OutOfMemory,
+        "bytes of memory",
+    ),
+    (
+        "wants a large table",
+        "(table $t 1 funcref)",
+        "(drop (table.grow $t (ref.null func) (i32.const 1000000))) (call $true)",
+        FaultCode::OutOfMemory,
+        "table elements",
+    ),
     ("answers out of its memory", "", "(i32.const 131064)", FaultCode::Trap, "broke the contract"),
-    ("answers with an unknown variant", "", "(i32.store8 (i32.const 1024) (i32.const 7)) (i32.const 1024)", FaultCode::Trap, "broke the contract"),
-    ("answers what is not UTF-8", "(data (i32.const 64) \"\\ff\\fe\")", "(call $answer (i32.const 64) (i32.const 2))", FaultCode::Trap, "utf-8"),
-    ("answers what is not JSON", "(data (i32.const 64) \"{'a':1}\")", "(call $answer (i32.const 64) (i32.const 7))", FaultCode::InvalidOutput, "member name"),
-    ("answers an empty text", "", "(call $answer (i32.const 64) (i32.const 0))", FaultCode::InvalidOutput, "ends too early"),
-    ("answers one name twice", "(data (i32.const 64) \"{\\22a\\22:1,\\22a\\22:2}\")", "(call $answer (i32.const 64) (i32.const 13))", FaultCode::InvalidOutput, "twice"),
-    ("answers too much", "", "(memory.fill (i32.const 2048) (i32.const 48) (i32.const 20000)) (call $answer (i32.const 2048) (i32.const 20000))", FaultCode::InvalidOutput, "larger than the limit"),
-    ("answers with reasons without end", "", "(drop (call $true)) (i32.store (i32.const 1040) (i32.const 4112)) (i32.store (i32.const 1044) (i32.const 2600)) (i32.const 1024)", FaultCode::InvalidOutput, "larger than the limit"),
-    ("floods the log", "", "(loop $l (call $host.diagnostics.log (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)) (br $l)) (unreachable)", FaultCode::OutOfBudget, "log bytes"),
-    ("logs too much at once", "", "(call $host.diagnostics.log (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 120000)) (call $true)", FaultCode::OutOfBudget, "log bytes"),
-    ("calls the host without end", "", "(loop $l (call $host.input.read (i32.const 0) (i32.const 0) (i32.const 2048)) (br $l)) (unreachable)", FaultCode::OutOfBudget, "host calls"),
-    ("asks for many pointers at once", "", "(call $host.input.read-many (i32.const 4096) (i32.const 500) (i32.const 2048)) (call $true)", FaultCode::OutOfBudget, "host calls"),
-    ("reads a malformed pointer", "", "(call $host.input.read (i32.const 0) (i32.const 4) (i32.const 2048)) (call $true)", FaultCode::Trap, "`true` is not a JSON Pointer"),
-    ("reads a malformed escape", "(data (i32.const 64) \"/a~2\")", "(call $host.input.json (i32.const 64) (i32.const 4) (i32.const 2048)) (call $true)", FaultCode::Trap, "`/a~2` is not a JSON Pointer"),
-    ("reads a pointer without end", "", "(memory.fill (i32.const 8192) (i32.const 47) (i32.const 5000)) (call $host.input.read (i32.const 8192) (i32.const 5000) (i32.const 2048)) (call $true)", FaultCode::Trap, "at most 4096"),
-    ("hands over an address outside its memory", "", "(call $host.input.read (i32.const 0) (i32.const 999999) (i32.const 2048)) (call $true)", FaultCode::Trap, "out of bounds"),
-    ("reads data that is not granted", "(data (i32.const 64) \"/secrets\")", "(call $host.data.read (i32.const 64) (i32.const 8) (i32.const 2048)) (call $true)", FaultCode::Trap, "`/secrets` of the data"),
-    ("lists data that is not granted", "", "(call $host.data.keys (i32.const 64) (i32.const 0) (i32.const 2048)) (call $true)", FaultCode::Trap, "not granted"),
-    ("copies data that is not granted", "(data (i32.const 64) \"/roles2\")", "(call $host.data.json (i32.const 64) (i32.const 7) (i32.const 2048)) (call $true)", FaultCode::Trap, "not granted"),
+    (
+        "answers with an unknown variant",
+        "",
+        "(i32.store8 (i32.const 1024) (i32.const 7)) (i32.const 1024)",
+        FaultCode::Trap,
+        "broke the contract",
+    ),
+    (
+        "answers what is not UTF-8",
+        "(data (i32.const 64) \"\\ff\\fe\")",
+        "(call $answer (i32.const 64) (i32.const 2))",
+        FaultCode::Trap,
+        "utf-8",
+    ),
+    (
+        "answers what is not JSON",
+        "(data (i32.const 64) \"{'a':1}\")",
+        "(call $answer (i32.const 64) (i32.const 7))",
+        FaultCode::InvalidOutput,
+        "member name",
+    ),
+    (
+        "answers an empty text",
+        "",
+        "(call $answer (i32.const 64) (i32.const 0))",
+        FaultCode::InvalidOutput,
+        "ends too early",
+    ),
+    (
+        "answers one name twice",
+        "(data (i32.const 64) \"{\\22a\\22:1,\\22a\\22:2}\")",
+        "(call $answer (i32.const 64) (i32.const 13))",
+        FaultCode::InvalidOutput,
+        "twice",
+    ),
+    (
+        "answers too much",
+        "",
+        "(memory.fill (i32.const 2048) (i32.const 48) (i32.const 20000)) (call $answer (i32.const 2048) (i32.const 20000))",
+        FaultCode::InvalidOutput,
+        "larger than the limit",
+    ),
+    (
+        "answers with reasons without end",
+        "",
+        "(drop (call $true)) (i32.store (i32.const 1040) (i32.const 4112)) (i32.store (i32.const 1044) (i32.const 2600)) (i32.const 1024)",
+        FaultCode::InvalidOutput,
+        "larger than the limit",
+    ),
+    (
+        "floods the log",
+        "",
+        "(loop $l (call $host.diagnostics.log (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)) (br $l)) (unreachable)",
+        FaultCode::OutOfBudget,
+        "log bytes",
+    ),
+    (
+        "logs too much at once",
+        "",
+        "(call $host.diagnostics.log (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 120000)) (call $true)",
+        FaultCode::OutOfBudget,
+        "log bytes",
+    ),
+    (
+        "calls the host without end",
+        "",
+        "(loop $l (call $host.input.read (i32.const 0) (i32.const 0) (i32.const 2048)) (br $l)) (unreachable)",
+        FaultCode::OutOfBudget,
+        "host calls",
+    ),
+    (
+        "asks for many pointers at once",
+        "",
+        "(call $host.input.read-many (i32.const 4096) (i32.const 500) (i32.const 2048)) (call $true)",
+        FaultCode::OutOfBudget,
+        "host calls",
+    ),
+    (
+        "reads a malformed pointer",
+        "",
+        "(call $host.input.read (i32.const 0) (i32.const 4) (i32.const 2048)) (call $true)",
+        FaultCode::Trap,
+        "`true` is not a JSON Pointer",
+    ),
+    (
+        "reads a malformed escape",
+        "(data (i32.const 64) \"/a~2\")",
+        "(call $host.input.json (i32.const 64) (i32.const 4) (i32.const 2048)) (call $true)",
+        FaultCode::Trap,
+        "`/a~2` is not a JSON Pointer",
+    ),
+    (
+        "reads a pointer without end",
+        "",
+        "(memory.fill (i32.const 8192) (i32.const 47) (i32.const 5000)) (call $host.input.read (i32.const 8192) (i32.const 5000) (i32.const 2048)) (call $true)",
+        FaultCode::Trap,
+        "at most 4096",
+    ),
+    (
+        "hands over an address outside its memory",
+        "",
+        "(call $host.input.read (i32.const 0) (i32.const 999999) (i32.const 2048)) (call $true)",
+        FaultCode::Trap,
+        "out of bounds",
+    ),
+    (
+        "reads data that is not granted",
+        "(data (i32.const 64) \"/secrets\")",
+        "(call $host.data.read (i32.const 64) (i32.const 8) (i32.const 2048)) (call $true)",
+        FaultCode::Trap,
+        "`/secrets` of the data",
+    ),
+    (
+        "lists data that is not granted",
+        "",
+        "(call $host.data.keys (i32.const 64) (i32.const 0) (i32.const 2048)) (call $true)",
+        FaultCode::Trap,
+        "not granted",
+    ),
+    (
+        "copies data that is not granted",
+        "(data (i32.const 64) \"/roles2\")",
+        "(call $host.data.json (i32.const 64) (i32.const 7) (i32.const 2048)) (call $true)",
+        FaultCode::Trap,
+        "not granted",
+    ),
 ];
 
 fn all_capabilities(limits: serde_json::Value) -> serde_json::Value {
@@ -119,8 +282,11 @@ fn failing(variant: u32, pointer: bool) -> Vec<u8> {
 #[test]
 fn a_failure_of_the_policy_keeps_its_code_and_place() {
     let engine = engine();
-    let cases =
-        [(0, true, FaultCode::InvalidInput), (1, true, FaultCode::PolicyError), (2, false, FaultCode::PolicyError)];
+    let cases = [
+        (0, true, FaultCode::InvalidInput),
+        (1, true, FaultCode::PolicyError),
+        (2, false, FaultCode::PolicyError),
+    ];
     for (variant, pointer, code) in cases {
         let policy = load(&engine, &failing(variant, pointer), all_capabilities(limits()));
         let fault = ask(&policy, "{}").result.unwrap_err();

@@ -114,7 +114,8 @@ impl Call {
         make: Make<T>,
     ) -> wasmtime::Result<Option<T>> {
         let (document, node) = self.find(store.data().question()?, pointer)?;
-        let priced = document.as_ref().zip(node).and_then(|(document, node)| Some((make(document, &node)?, node)));
+        let priced =
+            document.as_ref().zip(node).and_then(|(document, node)| Some((make(document, &node)?, node)));
         store.data_mut().reads.push(self.source, self.operation, pointer, priced.is_none());
         let looked_up = price::LOOKUP + price::POINTER_BYTE * u64::try_from(pointer.len())?;
         let Some((priced, node)) = priced else {
@@ -132,7 +133,8 @@ impl Call {
         let bytes = priced.bytes.saturating_add(priced.names.saturating_mul(8));
         self.result_bytes = self.result_bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         if self.result_bytes > max {
-            let message = format!("the policy asked for a result of {} bytes; its memory is {max}", self.result_bytes);
+            let message =
+                format!("the policy asked for a result of {} bytes; its memory is {max}", self.result_bytes);
             return Err(Stop::OutOfMemory(message));
         }
         Ok(())
@@ -149,7 +151,9 @@ impl Call {
             }
             Source::Data => {
                 let pointer = shortened(pointer);
-                return Err(Stop::Trap(format!("the policy read `{pointer}` of the data, which it is not granted")));
+                return Err(Stop::Trap(format!(
+                    "the policy read `{pointer}` of the data, which it is not granted"
+                )));
             }
         };
         Ok((document.cloned(), document.and_then(|document| document.find(pointer).copied())))

@@ -137,9 +137,7 @@ impl Document {
         let source = self.source(node);
         match node.kind {
             Kind::Number => source.len(),
-            Kind::Text | Kind::EscapedText => {
-                unescaped_bytes(inside(source), node.kind == Kind::EscapedText)
-            }
+            Kind::Text | Kind::EscapedText => unescaped_bytes(inside(source), node.kind == Kind::EscapedText),
             _ => 0,
         }
     }

@@ -286,12 +286,10 @@ fn offset(at: usize) -> u32 {
 
 /// Refuses a name that is there twice, and orders the members of large objects by name.
 fn order_members(text: &str, members: &mut [Node]) -> Result<()> {
-    let compared = |a: &Node, b: &Node| {
-        compare(a.name.of(text), a.name.escaped(), b.name.of(text), b.name.escaped())
-    };
-    let duplicate = |name: Name| {
-        Err(DocumentError::new(Error::DuplicateName, (name.start() as usize).saturating_sub(1)))
-    };
+    let compared =
+        |a: &Node, b: &Node| compare(a.name.of(text), a.name.escaped(), b.name.of(text), b.name.escaped());
+    let duplicate =
+        |name: Name| Err(DocumentError::new(Error::DuplicateName, (name.start() as usize).saturating_sub(1)));
     if members.len() <= UNSORTED_MEMBERS_MAX {
         for (n, member) in members.iter().enumerate() {
             if members.iter().take(n).any(|earlier| compared(earlier, member).is_eq()) {

@@ -13,11 +13,43 @@ fn at<'a>(document: &'a Document, pointer: &str) -> Option<Value<'a>> {
 
 /// In the manner of the JSONTestSuite: what every parser must accept.
 const ACCEPTED: &[&str] = &[
-    "null", "true", "false", "0", "-0", "-1", "1e1", "1E+2", "1e-2", "0.1", "123.456e78", "-0.0", "1e400", "20e1",
-    "123123123123123123123123123123123123", "\"\"", "\"a\"", "\" \u{7f} é 😀\"", r#""\"\\\/\b\f\n\r\t""#,
-    r#""\u0000\u00e9\uD83D\uDE00""#, r#""\ud83d\ude00""#, "[]", "[ ]", "{}", "{ }", " [ 1 , 2 ] ", "\t\n\r1\t\n\r",
-    "[[]   ]", "[1,null,[],{}]", r#"{"":0}"#, r#"{"a":{"a":{"a":1}},"b":[]}"#, r#"{"a":1,"A":2}"#, "\"\u{2028}\"",
-    r#"{"\u0000":1}"#, "\"\\uFFFF\"", "[\"\u{fffd}\"]", r#"{"a\/b":1,"a~b":2}"#,
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "-1",
+    "1e1",
+    "1E+2",
+    "1e-2",
+    "0.1",
+    "123.456e78",
+    "-0.0",
+    "1e400",
+    "20e1",
+    "123123123123123123123123123123123123",
+    "\"\"",
+    "\"a\"",
+    "\" \u{7f} é 😀\"",
+    r#""\"\\\/\b\f\n\r\t""#,
+    r#""\u0000\u00e9\uD83D\uDE00""#,
+    r#""\ud83d\ude00""#,
+    "[]",
+    "[ ]",
+    "{}",
+    "{ }",
+    " [ 1 , 2 ] ",
+    "\t\n\r1\t\n\r",
+    "[[]   ]",
+    "[1,null,[],{}]",
+    r#"{"":0}"#,
+    r#"{"a":{"a":{"a":1}},"b":[]}"#,
+    r#"{"a":1,"A":2}"#,
+    "\"\u{2028}\"",
+    r#"{"\u0000":1}"#,
+    "\"\\uFFFF\"",
+    "[\"\u{fffd}\"]",
+    r#"{"a\/b":1,"a~b":2}"#,
 ];
 
 /// What none may accept, the kind and the offset of the first thing that is wrong.
@@ -116,7 +148,10 @@ fn refuses_a_duplicate_in_an_object_of_any_size() {
         for duplicate in [0, members / 2, members - 1] {
             let text = format!("{{{},\"\\u006e{duplicate}\":0}}", names.join(","));
             let error = parse(text.clone()).unwrap_err();
-            assert_eq!((error.kind(), error.offset()), (Kind::DuplicateName, text.len() - 4 - names_width(duplicate)));
+            assert_eq!(
+                (error.kind(), error.offset()),
+                (Kind::DuplicateName, text.len() - 4 - names_width(duplicate))
+            );
         }
     }
 }
@@ -168,7 +203,9 @@ fn finds_what_the_examples_of_rfc_6901_name() {
 #[test]
 fn what_is_not_there_is_absent_and_null_is_there() {
     let document = parse(r#"{"a": [1, 2], "n": null, "0": "zero", "~1": "tilde"}"#).unwrap();
-    for pointer in ["/b", "/a/2", "/a/-", "/a/00", "/a/01", "/a/+1", "/a/1e0", "/a/", "/n/x", "/a/0/0", "//", "/A"] {
+    for pointer in
+        ["/b", "/a/2", "/a/-", "/a/00", "/a/01", "/a/+1", "/a/1e0", "/a/", "/n/x", "/a/0/0", "//", "/A"]
+    {
         assert_eq!(at(&document, pointer), None, "{pointer}");
     }
     assert_eq!(at(&document, "/a/99999999999999999999999"), None);
@@ -219,7 +256,8 @@ fn json() -> impl Strategy<Value = Json> {
     leaf.prop_recursive(5, 200, 30, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..12).prop_map(Json::from),
-            prop::collection::btree_map(text, inner, 0..30).prop_map(|map| Json::Object(map.into_iter().collect())),
+            prop::collection::btree_map(text, inner, 0..30)
+                .prop_map(|map| Json::Object(map.into_iter().collect())),
         ]
     })
 }
@@ -227,7 +265,8 @@ fn json() -> impl Strategy<Value = Json> {
 /// Compares a document with what serde_json made of the same text, at every pointer.
 fn assert_same(document: &Document, json: &Json, pointer: &str) {
     let parsed = pointer.parse().unwrap();
-    let source = document.json(&parsed).unwrap_or_else(|| panic!("{pointer} is absent in {}", document.text()));
+    let source =
+        document.json(&parsed).unwrap_or_else(|| panic!("{pointer} is absent in {}", document.text()));
     assert_eq!(&serde_json::from_str::<Json>(source).unwrap(), json);
     match (document.read(&parsed).unwrap(), json) {
         (Value::Null, Json::Null) => {}
