@@ -12,10 +12,8 @@ use crate::error::{Error, Problem};
 /// # Errors
 /// When the module is not one that was built against the contract.
 pub(crate) fn encode(module: &[u8]) -> Result<Vec<u8>, Error> {
-    let encoded = ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(|mut encoder| encoder.encode());
+    let encoded =
+        ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
     let component = encoded.map_err(|error| {
         let message = format!("the module cannot be made a component: {error:#}");
         let help = "a policy exports the contract's `decision`; in Rust, `verdict_sdk::policy!` does that";

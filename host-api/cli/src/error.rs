@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use verdict::HostError;
 use verdict_core::refusal::Refusal;
 use verdict_registry::RegistryError;
 
@@ -170,6 +171,24 @@ impl From<RegistryError> for Error {
             RegistryError::Occupied(_) => Self::Unusable(Problem::new("occupied", error.to_string())),
             RegistryError::Write { path, error } => Self::file("write", &path, &error),
             RegistryError::Jcs(_) => Self::Machine(Problem::new("json", error.to_string())),
+        }
+    }
+}
+
+impl From<HostError> for Error {
+    fn from(error: HostError) -> Self {
+        let message = error.to_string();
+        match error {
+            HostError::Trust { refusal, .. } => Self::Refused(Problem::new(refusal.code.code(), message)),
+            HostError::StateInUse { .. } => Self::Unusable(Problem::new("state-in-use", message)),
+            HostError::Untrusted { .. } => Self::Unusable(Problem::new("untrusted-place", message)),
+            HostError::State { .. } | HostError::Data { .. } | HostError::Ceiling(_) => {
+                Self::Unusable(Problem::new("host", message))
+            }
+            HostError::Corrupt { .. } => Self::Refused(Problem::new("corrupt", message)),
+            HostError::Engine(_) | HostError::Ledger(_) | HostError::Entropy(_) => {
+                Self::Machine(Problem::new("host", message))
+            }
         }
     }
 }

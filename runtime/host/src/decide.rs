@@ -180,8 +180,7 @@ impl Inner {
             return Err(DecideError::DecisionTimeNotAllowed);
         }
         let limits = active.policy.limits();
-        let document_limits =
-            DocumentLimits { bytes_max: limits.input_bytes, depth_max: DOCUMENT_DEPTH_MAX };
+        let document_limits = DocumentLimits { bytes_max: limits.input_bytes, depth_max: DOCUMENT_DEPTH_MAX };
         let input = Document::parse(request.input, &document_limits).map_err(DecideError::Input)?;
         let question = Question {
             id: String::new(),
@@ -207,8 +206,7 @@ impl Inner {
         match self.ids.reserve(tenant.as_str(), &question.id) {
             Ok(()) => {
                 let id = question.id.clone();
-                self.evaluate(active, question)
-                    .inspect_err(|_| self.ids.release(tenant.as_str(), &id))
+                self.evaluate(active, question).inspect_err(|_| self.ids.release(tenant.as_str(), &id))
             }
             Err(Slot::Pending) => Err(DecideError::IdInProgress(question.id)),
             Err(Slot::Recorded(index)) => {
@@ -371,7 +369,8 @@ fn rule(active: &Active, asked: Option<&str>) -> Result<RuleName, DecideError> {
         (None, [only]) => Some(only),
         (None, _) => None,
     };
-    let known = || manifest.rules.iter().map(|rule| format!("`{}`", rule.name)).collect::<Vec<_>>().join(", ");
+    let known =
+        || manifest.rules.iter().map(|rule| format!("`{}`", rule.name)).collect::<Vec<_>>().join(", ");
     found.map(|rule| rule.name.clone()).ok_or_else(|| DecideError::UnknownRule {
         policy: active.name.to_string(),
         rule: asked.unwrap_or_default().chars().take(128).collect(),

@@ -9,7 +9,9 @@ use verdict_core::refusal::Refusal;
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// Another process runs on this state folder.
-    #[error("the state folder `{path}` is in use by another process; stop it, or give this one another folder")]
+    #[error(
+        "the state folder `{path}` is in use by another process; stop it, or give this one another folder"
+    )]
     StateInUse {
         /// The folder.
         path: PathBuf,
@@ -23,7 +25,9 @@ pub enum HostError {
         reason: String,
     },
     /// The trust file, or the data, would be under the control of whoever writes the artifacts.
-    #[error("the {what} `{path}` is below the policy folder `{folder}`, which is not trusted; move it elsewhere")]
+    #[error(
+        "the {what} `{path}` is below the policy folder `{folder}`, which is not trusted; move it elsewhere"
+    )]
     Untrusted {
         /// What was found there.
         what: &'static str,
@@ -101,7 +105,9 @@ pub enum DecideError {
     #[error("`{0}` is not a decision id; expected 1 to 64 of A-Z, a-z, 0-9, `.`, `_` and `-`")]
     MalformedId(String),
     /// The caller may not choose the decision time here.
-    #[error("the decision time is this host's clock; a caller may set it only where the operator allowed that")]
+    #[error(
+        "the decision time is this host's clock; a caller may set it only where the operator allowed that"
+    )]
     DecisionTimeNotAllowed,
     /// The decision id stands for another question.
     #[error("decision `{0}` is already there, for another question; use a new id")]

@@ -101,7 +101,8 @@ mod tests {
     use super::*;
 
     fn evidence() -> Evidence {
-        let field = |field: &Field| (*field, [field.name().len() as u8; 32], field.name().as_bytes().to_vec());
+        let field =
+            |field: &Field| (*field, [field.name().len() as u8; 32], field.name().as_bytes().to_vec());
         Evidence::new(Field::ALL.iter().map(field).collect(), true, None)
     }
 

@@ -165,41 +165,19 @@ impl Host {
             data: config.data.clone(),
         };
         sources.check(&config.state)?;
-        let state = State::open(&config.state)?;
-        let cache = CompileCache { dir: state.compiled(), key: state.compile_cache_key()? };
-        let engine = Engine::new(verdict_engine::Config {
-            cache: Some(cache),
-            ceiling: config.ceiling,
-            ..verdict_engine::Config::new(config.compiler.clone())
-        })?;
-        let ledger = open_ledger(&state, config.log)?;
-        let ids = Ids::new();
-        if let Some(ledger) = &ledger {
-            recorded::index(ledger, &ids)?;
-        }
-        let mut orphans = Ok(None);
-        let inner = Arc::new_cyclic(|weak| {
-            let (sender, failed) = match adopt_orphans(weak.clone()) {
-                Ok(sender) => (sender, None),
-                Err(error) => (std::sync::mpsc::channel().0, Some(error)),
-            };
-            orphans = failed.map_or(Ok(None::<()>), Err);
-            Inner {
-                config,
-                sources,
-                table: ArcSwap::default(),
-                loading: Mutex::new(()),
-                engine,
-                ledger,
-                ids,
-                orphans: sender,
-                state,
-            }
-        });
-        orphans?;
-        let host = Self { inner };
+        let host = Self { inner: assemble(config, sources)? };
         host.reload()?;
         Ok(host)
+    }
+
+    /// Opens a state folder alone: a host that answers nothing, and looks up, proves and replays what was decided.
+    ///
+    /// # Errors
+    /// When the state folder cannot be used, or a running host uses it.
+    pub fn open_records(state: impl Into<PathBuf>, compiler: Compiler) -> Result<Self, HostError> {
+        let config = Config { compiler, ..Config::new("", "", state) };
+        let sources = Sources { policies: config.policies.clone(), trust: config.trust.clone(), data: None };
+        Ok(Self { inner: assemble(config, sources)? })
     }
 
     /// Reads trust, data and the folder of policies again. What is loaded goes on answering until the whole next
@@ -338,6 +316,43 @@ impl Host {
     }
 }
 
+/// Takes the state folder and recovers the log; nothing is loaded yet.
+fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
+    let state = State::open(&config.state)?;
+    let cache = CompileCache { dir: state.compiled(), key: state.compile_cache_key()? };
+    let engine = Engine::new(verdict_engine::Config {
+        cache: Some(cache),
+        ceiling: config.ceiling,
+        ..verdict_engine::Config::new(config.compiler.clone())
+    })?;
+    let ledger = open_ledger(&state, config.log)?;
+    let ids = Ids::new();
+    if let Some(ledger) = &ledger {
+        recorded::index(ledger, &ids)?;
+    }
+    let mut orphans = Ok(None);
+    let inner = Arc::new_cyclic(|weak| {
+        let (sender, failed) = match adopt_orphans(weak.clone()) {
+            Ok(sender) => (sender, None),
+            Err(error) => (std::sync::mpsc::channel().0, Some(error)),
+        };
+        orphans = failed.map_or(Ok(None::<()>), Err);
+        Inner {
+            config,
+            sources,
+            table: ArcSwap::default(),
+            loading: Mutex::new(()),
+            engine,
+            ledger,
+            ids,
+            orphans: sender,
+            state,
+        }
+    });
+    orphans?;
+    Ok(inner)
+}
+
 /// A receipt, or why there is none.
 #[derive(Debug)]
 pub enum ReceiptState {
@@ -361,10 +376,8 @@ fn open_ledger(state: &State, log: Log) -> Result<Option<Ledger>, HostError> {
     // The node's name comes of its key: nobody else can have the same one and sign for it.
     let fingerprint = verdict_core::key::SecretKey::from_seed(seed).public().fingerprint().hex();
     let node = fingerprint.get(..16).unwrap_or(&fingerprint);
-    let config = verdict_ledger::Config {
-        durability,
-        ..verdict_ledger::Config::new(format!("verdict/{node}"))
-    };
+    let config =
+        verdict_ledger::Config { durability, ..verdict_ledger::Config::new(format!("verdict/{node}")) };
     let key = SigningKey::generate(seed);
     let storage = DirStorage::open(state.log())?;
     Ok(Some(Ledger::open(Arc::new(storage), key, config)?))

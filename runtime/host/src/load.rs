@@ -10,8 +10,8 @@ use std::{fs, io};
 
 use verdict_core::artifact::{self, AdmittedArtifact, UnverifiedArtifact};
 use verdict_core::digest::Digest;
-use verdict_core::name::{PolicyName, Tenant};
 use verdict_core::dsse::Envelope;
+use verdict_core::name::{PolicyName, Tenant};
 use verdict_core::refusal::{Refusal, RefusalCode};
 use verdict_core::time::Timestamp;
 use verdict_core::trust::{Seen, TrustPolicy};
@@ -113,8 +113,8 @@ impl Sources {
             }
             let tenant = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let tenant: Tenant = tenant.parse().map_err(|error| failed(&path, format!("{error}")))?;
-            let bytes = read_bounded(&path, DATA_BYTES_MAX)
-                .map_err(|error| failed(&path, error.to_string()))?;
+            let bytes =
+                read_bounded(&path, DATA_BYTES_MAX).map_err(|error| failed(&path, error.to_string()))?;
             let digest = Digest::of(&bytes);
             let limits = DocumentLimits { bytes_max: DATA_BYTES_MAX, depth_max: DOCUMENT_DEPTH_MAX };
             let document =
@@ -262,7 +262,8 @@ impl Loader<'_> {
 /// Whether these are the bytes that were admitted, with the statement that admitted them.
 fn holds(copy: &UnverifiedArtifact, artifact: &AdmittedArtifact) -> bool {
     let statement = |bytes: &Vec<u8>| {
-        Envelope::parse(bytes).is_ok_and(|envelope| Digest::of(envelope.payload()) == artifact.statement_digest())
+        Envelope::parse(bytes)
+            .is_ok_and(|envelope| Digest::of(envelope.payload()) == artifact.statement_digest())
     };
     Digest::of(&copy.manifest_bytes) == artifact.oci_digest()
         && Digest::of(&copy.component) == artifact.component_digest()

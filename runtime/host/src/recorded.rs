@@ -138,12 +138,9 @@ fn fault(code: verdict_core::outcome::FaultCode, evidence: &Evidence) -> Fault {
         pointer: Option<String>,
     }
     match serde_json::from_slice::<Detail>(evidence.detail()) {
-        Ok(detail) => Fault {
-            code,
-            message: detail.message,
-            policy_code: detail.policy_code,
-            pointer: detail.pointer,
-        },
+        Ok(detail) => {
+            Fault { code, message: detail.message, policy_code: detail.policy_code, pointer: detail.pointer }
+        }
         Err(_) => Fault::new(code, ""),
     }
 }

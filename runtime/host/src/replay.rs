@@ -13,9 +13,9 @@ use verdict_core::refusal::Refusal;
 use verdict_engine::{Compiler, DOCUMENT_DEPTH_MAX, Document, DocumentLimits, Engine, Query};
 use verdict_registry::Layout;
 
+use crate::Inner;
 use crate::error::HostError;
 use crate::recorded::Recorded;
-use crate::Inner;
 
 /// The result of a replay.
 #[derive(Debug, Clone, Serialize)]
@@ -197,12 +197,8 @@ fn run(case: &Case<'_>, artifact: UnverifiedArtifact, compiler: Compiler) -> Res
         data: data.as_ref(),
         decision_time: record.decision_time,
     });
-    let mut replay = Replay {
-        id: record.id.clone(),
-        identical: true,
-        compared: vec!["fault"],
-        differences: Vec::new(),
-    };
+    let mut replay =
+        Replay { id: record.id.clone(), identical: true, compared: vec!["fault"], differences: Vec::new() };
     let fault = outcome.result.as_ref().err().map(|fault| fault.code);
     let code = |fault: Option<FaultCode>| fault.map_or("none", FaultCode::code).to_owned();
     replay.compare("fault", &code(record.fault), code(fault));

@@ -154,8 +154,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], HostError> {
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), HostError> {
     let write = || -> std::io::Result<()> {
         let temporary = path.with_extension("new");
-        let mut file =
-            File::options().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        let mut file = File::options().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod build;
+mod codes;
 mod compile_worker;
 mod eval;
 mod inspect;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Serve(serve::Args),
     Receipt(receipt::Args),
     Replay(replay::Args),
+    Faults(codes::FaultArgs),
+    Refusals(codes::RefusalArgs),
     #[command(hide = true)]
     CompileWorker,
 }
@@ -56,6 +59,8 @@ impl Command {
             Self::Serve(args) => return serve::run(args, json),
             Self::Receipt(args) => receipt::run(args),
             Self::Replay(args) => replay::run(&args),
+            Self::Faults(_) => Ok(codes::faults()),
+            Self::Refusals(_) => Ok(codes::refusals()),
             Self::CompileWorker => return Ok(compile_worker::run()),
         };
         Ok(report?.show(json))

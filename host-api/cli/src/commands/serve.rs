@@ -29,9 +29,10 @@ pub(crate) struct Args {
     /// Where to listen: `IP:PORT` or `unix:PATH`. Other addresses than loopback need `--token-file`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181")]
     listen: String,
-    /// The state folder of this node: its keys, its log and what it has seen. Made if it is not there
-    #[arg(long, value_name = "DIR", default_value = ".verdict")]
-    state: PathBuf,
+    /// The state folder of this node: its keys, its log and what it has seen. `state` beside the trust file, if left
+    /// out; made if it is not there. Not below DIR
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// A folder with the tenants' data, `TENANT.json` each. Not below DIR
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -55,14 +56,15 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
         let text = files::read_text(path, TOKEN_FILE_BYTES_MAX)?;
         options.tokens = Some(Tokens::parse(&text).map_err(|error| unusable(&error))?);
     }
+    let state = args.state.unwrap_or_else(|| args.trust.with_file_name("state"));
     let config = Config {
         data: args.data,
         compiler: evaluation::compiler()?,
         allow_decision_time: args.allow_decision_time,
         log: if args.log_off { Log::Off } else { Log::Durable },
-        ..Config::new(args.dir, args.trust, args.state)
+        ..Config::new(args.dir, args.trust, state)
     };
-    let host = Host::open(config).map_err(|error| unusable(&error))?;
+    let host = Host::open(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| machine(&error))?.block_on(serve(host, options, json))
 }
@@ -73,7 +75,10 @@ async fn serve(host: Host, options: Options, json: bool) -> Result<ExitCode, Err
     let address = server.address().to_string();
     if json {
         let names = policies.iter().map(|policy| policy.name.to_string()).collect::<Vec<_>>();
-        anstream::println!("{}", json!({ "listening": address, "policies": names, "quarantined": quarantine.len() }));
+        anstream::println!(
+            "{}",
+            json!({ "listening": address, "policies": names, "quarantined": quarantine.len() })
+        );
     } else {
         for policy in &policies {
             anstream::println!("policy {} {}", policy.name, policy.version);

@@ -1,0 +1,128 @@
+//! The real binary in folders of its own.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use serde_json::Value;
+
+/// What a command said and how it ended.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// Stdout as the one JSON document that it must be.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+
+    /// The code of the error that it must have ended in.
+    pub fn error(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_else(|| panic!("no error: {}", self.out)).to_owned()
+    }
+
+    /// Fails unless it is done.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
+        self
+    }
+}
+
+/// Guests share a target folder: the SDK is compiled once for all tests. Cargo locks it by itself.
+fn guests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/cli-guests")
+}
+
+/// Runs `verdict` in a folder.
+pub fn verdict(folder: &Path, arguments: &[&str]) -> Ran {
+    verdict_with_input(folder, arguments, "")
+}
+
+/// Runs `verdict` in a folder, with something on its standard input.
+pub fn verdict_with_input(folder: &Path, arguments: &[&str], input: &str) -> Ran {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", guests())
+        .env_remove("VERDICT_SDK")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that does not read its input may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: status.code(), out: text(stdout), err: text(stderr) }
+}
+
+/// A folder with a key, a trust file and the template as the policy `loan`, built but not signed.
+pub struct Site {
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        static TEMPLATE: OnceLock<tempfile::TempDir> = OnceLock::new();
+        let template = TEMPLATE.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            verdict(folder.path(), &["keys", "new", "--person", "alice"]).ok();
+            verdict(folder.path(), &["new", "loan"]).ok();
+            build(&folder.path().join("loan"), &[]).ok();
+            folder
+        });
+        let folder = tempfile::tempdir().unwrap();
+        copy(template.path(), folder.path());
+        Self { folder }
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Runs `verdict` in the policy's folder.
+    pub fn verdict(&self, arguments: &[&str]) -> Ran {
+        verdict(&self.path("loan"), arguments)
+    }
+
+    /// Signs the policy with the site's key.
+    pub fn sign(&self) {
+        self.verdict(&["sign", "--key", "../author.key"]).ok();
+    }
+
+    /// Replaces text in a file of the site.
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.path(path)).unwrap();
+        assert!(text.contains(from), "`{from}` is not in {path}");
+        std::fs::write(self.path(path), text.replace(from, to)).unwrap();
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.path(path), text).unwrap();
+    }
+}
+
+/// Builds one policy at a time: all are called `loan`, and share a target folder.
+pub fn build(folder: &Path, more: &[&str]) -> Ran {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    verdict(folder, &[&["--json", "build"], more].concat())
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
