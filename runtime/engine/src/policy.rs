@@ -91,6 +91,9 @@ impl Policy {
     }
 
     /// Asks the policy. The answer, its reasons and its fuel depend on component, query, limits and semantics only.
+    ///
+    /// The policy runs on the stack of the calling thread: it needs the limit `stack_bytes` and some 256 KiB for the
+    /// host, which every thread has that Rust starts with its defaults.
     pub fn evaluate(&self, query: &Query<'_>) -> Outcome {
         let started = Instant::now();
         let evaluated = self.refuse(query).and_then(|()| self.ask(query));

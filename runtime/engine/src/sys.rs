@@ -20,7 +20,10 @@ impl TrustedCode {
         &self.0
     }
 
-    /// Makes the code executable. wasmtime checks that it was compiled for this version, target and settings.
+    /// Makes the code executable. A compiler that a component could deceive would deceive here too: the child's limits
+    /// bound what compiling costs, and wasmtime's compiler is trusted as its runtime is.
+    ///
+    /// wasmtime checks that it was compiled for this version, target and settings.
     pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
         // SAFETY: `deserialize` asks that the bytes come unchanged from wasmtime's own compiler, as anything else is
         // arbitrary code. A `TrustedCode` holds such bytes: those of our child process, or those whose HMAC says that

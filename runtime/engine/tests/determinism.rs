@@ -73,6 +73,7 @@ fn the_same_question_has_the_same_answer_and_fuel_everywhere() {
     let first = decide(&policy);
     assert_eq!(first.0.as_ref().unwrap().value.as_deref(), Some(r#""caf\u00e9""#));
     assert!(first.1 > 1_000, "{} fuel", first.1);
+    assert_eq!(first.2, 3 << 16, "two pages, and the one that it grew by");
     for _ in 0..1_000 {
         assert_eq!(decide(&policy), first);
     }

@@ -23,7 +23,12 @@ impl Policy {
     ///
     /// # Errors
     /// When an instance cannot be made, or answers not even once.
-    pub fn warm_bench(&self, query: &Query<'_>, rule: &'static str, count: usize) -> Result<Vec<Duration>, Fault> {
+    pub fn warm_bench(
+        &self,
+        query: &Query<'_>,
+        rule: &'static str,
+        count: usize,
+    ) -> Result<Vec<Duration>, Fault> {
         let mut times = Vec::with_capacity(count);
         while times.len() < count {
             let (mut store, decide) = self.warm_instance()?;
@@ -42,9 +47,11 @@ impl Policy {
 
     fn warm_instance(&self) -> Result<(Store<State>, Decide), Fault> {
         let mut store = self.store(None)?;
-        let instance = self.0.instances.instantiate(&mut store).map_err(|error| instantiation_fault(&error))?;
-        let decide =
-            instance.get_typed_func(&mut store, &self.0.decide).map_err(|error| instantiation_fault(&error))?;
+        let instance =
+            self.0.instances.instantiate(&mut store).map_err(|error| instantiation_fault(&error))?;
+        let decide = instance
+            .get_typed_func(&mut store, &self.0.decide)
+            .map_err(|error| instantiation_fault(&error))?;
         Ok((store, decide))
     }
 
