@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use verdict_core::refusal::{Refusal, RefusalCode};
 
-use crate::config::{CompileLimits, Compiler, Target, code_config};
+use crate::config::{CompileLimits, Compiler, Target};
 use crate::scan::COMPONENT_BYTES_MAX;
 use crate::sys::TrustedCode;
 
@@ -49,7 +49,8 @@ pub(crate) fn compile(
 #[cfg(feature = "compiler")]
 fn precompile(target: Target, component: &[u8]) -> Result<Vec<u8>, String> {
     let text = |error: wasmtime::Error| format!("{error:#}");
-    let engine = code_config(target).and_then(|config| wasmtime::Engine::new(&config)).map_err(text)?;
+    let engine =
+        crate::config::code_config(target).and_then(|config| wasmtime::Engine::new(&config)).map_err(text)?;
     engine.precompile_component(component).map_err(text)
 }
 
