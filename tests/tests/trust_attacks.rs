@@ -60,7 +60,8 @@ impl Case {
     }
 }
 
-type Attack = (&'static str, RefusalCode, fn(&mut Case));
+type Change = fn(&mut Case);
+type Attack = (&'static str, RefusalCode, Change);
 
 const SIGNATURES: &[Attack] = &[
     ("no statement", RefusalCode::Unsigned, |case| case.artifact.statements.clear()),
@@ -259,7 +260,7 @@ fn refuses_every_attack_with_its_code() {
 
 #[test]
 fn admits_what_only_looks_like_an_attack() {
-    let good: &[(&str, fn(&mut Case))] = &[
+    let good: &[(&str, Change)] = &[
         ("nothing changed", |_| {}),
         ("a stranger signed as well", |case| {
             let mut envelope = Envelope::parse(&case.artifact.statements[0]).unwrap();

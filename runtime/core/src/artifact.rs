@@ -618,4 +618,36 @@ mod tests {
         let revoked = TrustPolicy::new(3, time("2027-01-01T00:00:00Z"), vec![author(1, "default/*", None)]);
         assert_eq!(admit(&revoked.unwrap(), "2026-08-31T23:59:59Z"), Some(RefusalCode::UnknownSigner));
     }
+
+    #[test]
+    fn a_replay_gets_the_very_artifact_that_decided_and_it_answers_nothing_new() {
+        use crate::limits::Limits;
+        use crate::record::{Commitments, Record};
+
+        let decided = admitted(&[1], &trust(), &Seen::default()).unwrap();
+        let record = Record {
+            id: "decision".into(),
+            policy: decided.manifest().policy.clone(),
+            version: decided.manifest().version.clone(),
+            component: decided.component_digest(),
+            statement: decided.statement_digest(),
+            data: None,
+            decision_time: now(),
+            received_at: now(),
+            semantics: 1,
+            limits: Limits::default(),
+            fault: None,
+            commitments: Commitments::from_iter([]),
+        };
+        let artifact = || artifact(&manifest("loan", "1.1.0"), &[1]);
+        let again = admit_recorded(artifact(), &record).unwrap();
+        assert_eq!((again.manifest(), again.until()), (decided.manifest(), now()));
+        let other = Record { component: Digest::of(b"other"), ..record.clone() };
+        assert_eq!(code(admit_recorded(artifact(), &other)), Some(RefusalCode::WrongSubject));
+        let other = Record { statement: Digest::of(b"other"), ..record.clone() };
+        assert_eq!(code(admit_recorded(artifact(), &other)), Some(RefusalCode::Unsigned));
+        let mut swapped = artifact();
+        swapped.component[0] ^= 1;
+        assert_eq!(code(admit_recorded(swapped, &record)), Some(RefusalCode::DigestMismatch));
+    }
 }

@@ -226,10 +226,8 @@ fn check_proof(text: &str) {
     let Ok(proof) = text.parse::<TlogProof>() else { return };
     assert_eq!(proof.to_string(), text);
     let key = log_key().verifier_key(ORIGIN).unwrap();
-    if let Some(leaf) = &proof.extra {
-        if proof.verify(leaf, &key).is_ok() {
-            assert_eq!(LEAVES.get(usize::try_from(proof.index).unwrap()), Some(leaf));
-        }
+    if let Some(leaf) = proof.extra.as_ref().filter(|leaf| proof.verify(leaf, &key).is_ok()) {
+        assert_eq!(LEAVES.get(usize::try_from(proof.index).unwrap()), Some(leaf));
     }
 }
 
