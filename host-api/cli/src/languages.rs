@@ -24,15 +24,11 @@ pub(crate) fn build(project: &Project, quiet: bool) -> Result<Vec<u8>, Error> {
 
 /// The settings of a small, reproducible guest, whatever the project's own files say: 16 kB of stack below the data,
 /// so that a stack that overflows traps instead of overwriting it; no unwinding; no paths of this machine.
-fn rust_settings(folder: &Path) -> Vec<String> {
+fn rust_settings() -> Vec<String> {
     let mut flags = vec!["-Clink-arg=-zstack-size=16384".to_owned(), "-Clink-arg=--stack-first".to_owned()];
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    let remaps = [(Some(folder.to_owned()), "/policy"), (cargo_home, "/cargo")];
-    flags.extend(remaps.into_iter().filter_map(|(from, to)| {
-        let from = from?.canonicalize().ok()?;
-        Some(format!("--remap-path-prefix={}={to}", from.to_str()?))
-    }));
+    flags.extend(cargo_home.and_then(|home| remap(&home, "/cargo")));
     let flags = flags.iter().map(|flag| toml::Value::String(flag.clone()).to_string()).collect::<Vec<_>>();
     vec![
         format!("target.{TARGET}.rustflags=[{}]", flags.join(",")),
@@ -44,23 +40,31 @@ fn rust_settings(folder: &Path) -> Vec<String> {
     ]
 }
 
+/// The flag that hides where a folder is on this machine.
+fn remap(from: &Path, to: &str) -> Option<String> {
+    Some(format!("--remap-path-prefix={}={to}", from.canonicalize().ok()?.to_str()?))
+}
+
 fn rust(folder: &Path, quiet: bool) -> Result<Vec<u8>, Error> {
     check_target(folder)?;
     let mut cargo = tool("cargo", folder);
     cargo.args([
-        "build",
+        "rustc",
         "--release",
         "--lib",
         "--target",
         TARGET,
         "--message-format=json-render-diagnostics",
     ]);
-    for setting in rust_settings(folder) {
+    for setting in rust_settings() {
         cargo.args(["--config", &setting]);
     }
     if quiet {
         cargo.arg("--quiet");
     }
+    // For the policy's own code only: a setting that names its folder would have every dependency compiled again for
+    // every folder.
+    cargo.arg("--").args(remap(folder, "/policy"));
     let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| missing_tool("cargo", &error))?;
     if !output.status.success() {

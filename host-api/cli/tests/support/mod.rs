@@ -8,25 +8,25 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use serde_json::Value;
 
 /// What a command said and how it ended.
-pub struct Ran {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
     /// Stdout as the one JSON document that it must be.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
 
     /// The code of the error that it must have ended in.
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap_or_else(|| panic!("no error: {}", self.out)).to_owned()
     }
 
     /// Fails unless it is done.
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self
     }
@@ -38,12 +38,12 @@ fn guests() -> PathBuf {
 }
 
 /// Runs `verdict` in a folder.
-pub fn verdict(folder: &Path, arguments: &[&str]) -> Ran {
+pub(crate) fn verdict(folder: &Path, arguments: &[&str]) -> Ran {
     verdict_with_input(folder, arguments, "")
 }
 
 /// Runs `verdict` in a folder, with something on its standard input.
-pub fn verdict_with_input(folder: &Path, arguments: &[&str], input: &str) -> Ran {
+pub(crate) fn verdict_with_input(folder: &Path, arguments: &[&str], input: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
         .args(arguments)
         .current_dir(folder)
@@ -62,12 +62,12 @@ pub fn verdict_with_input(folder: &Path, arguments: &[&str], input: &str) -> Ran
 }
 
 /// A folder with a key, a trust file and the template as the policy `loan`, built but not signed.
-pub struct Site {
+pub(crate) struct Site {
     folder: tempfile::TempDir,
 }
 
 impl Site {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static TEMPLATE: OnceLock<tempfile::TempDir> = OnceLock::new();
         let template = TEMPLATE.get_or_init(|| {
             let folder = tempfile::tempdir().unwrap();
@@ -81,34 +81,34 @@ impl Site {
         Self { folder }
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
     /// Runs `verdict` in the policy's folder.
-    pub fn verdict(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn verdict(&self, arguments: &[&str]) -> Ran {
         verdict(&self.path("loan"), arguments)
     }
 
     /// Signs the policy with the site's key.
-    pub fn sign(&self) {
+    pub(crate) fn sign(&self) {
         self.verdict(&["sign", "--key", "../author.key"]).ok();
     }
 
     /// Replaces text in a file of the site.
-    pub fn edit(&self, path: &str, from: &str, to: &str) {
+    pub(crate) fn edit(&self, path: &str, from: &str, to: &str) {
         let text = std::fs::read_to_string(self.path(path)).unwrap();
         assert!(text.contains(from), "`{from}` is not in {path}");
         std::fs::write(self.path(path), text.replace(from, to)).unwrap();
     }
 
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         std::fs::write(self.path(path), text).unwrap();
     }
 }
 
 /// Builds one policy at a time: all are called `loan`, and share a target folder.
-pub fn build(folder: &Path, more: &[&str]) -> Ran {
+pub(crate) fn build(folder: &Path, more: &[&str]) -> Ran {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     verdict(folder, &[&["--json", "build"], more].concat())
