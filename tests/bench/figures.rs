@@ -82,7 +82,8 @@ impl Figures {
         }
         let _ = writeln!(table, "\n{}", self.notes.join(", "));
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let _ = writeln!(table, "{cores} cores; load average before: {}; after: {}", self.load_before, load());
+        let _ =
+            writeln!(table, "{cores} cores; load average before: {}; after: {}", self.load_before, load());
         table
     }
 

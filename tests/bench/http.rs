@@ -95,7 +95,8 @@ fn body() -> String {
 /// What is timed must be what is claimed: the right answer, recorded or not. Returns it as it is on the wire.
 fn check(server: &Server, recorded: bool) -> Vec<u8> {
     let url = format!("http://{}{}", server.address, path());
-    let mut answer = ureq::post(url).content_type("application/json").send(body()).expect("the server answers");
+    let mut answer =
+        ureq::post(url).content_type("application/json").send(body()).expect("the server answers");
     let bytes = answer.body_mut().read_to_vec().expect("it can be read");
     let value: Value = serde_json::from_slice(&bytes).expect("an answer is JSON");
     assert!(value["allow"] == true && value["recorded"] == recorded, "not what was to be timed: {value}");

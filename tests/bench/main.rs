@@ -1,7 +1,7 @@
 //! The figures of `make bench`: evaluation and loading, the ledger, and one policy over HTTP beside a bare server and
 //! Open Policy Agent. Prints a table and writes `target/bench/results.json`.
 //!
-//! A bench target and not a program, so that it is built like the tests and finds the `verdict` of its own profile.
+//! Built with --release it takes the `verdict` that was built so too.
 
 mod bare;
 mod figures;
@@ -42,7 +42,10 @@ fn main() {
 /// How long one load of HTTP lasts.
 fn seconds() -> u64 {
     let text = std::env::var("BENCH_SECONDS").unwrap_or_else(|_| "6".into());
-    text.parse().ok().filter(|seconds| (1..=60).contains(seconds)).expect("BENCH_SECONDS is a number from 1 to 60")
+    text.parse()
+        .ok()
+        .filter(|seconds| (1..=60).contains(seconds))
+        .expect("BENCH_SECONDS is a number from 1 to 60")
 }
 
 /// The data of the policy, for us and for the peer.
@@ -50,14 +53,16 @@ pub(crate) fn data() -> PathBuf {
     root().join("guest-policies/library").join(POLICY).join("data.json")
 }
 
+/// A bench target of a package, built as `verdict` is: with its features of shared dependencies.
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    command.args(["bench", "--quiet"]).args(arguments).current_dir(root());
+    command.args(["bench", "--quiet", "-p", "verdict-cli"]).args(arguments).current_dir(root());
     command
 }
 
 fn engine() -> Command {
-    let mut command = cargo(&["-p", "verdict-engine", "--features", "bench", "--bench", "decide"]);
+    let mut command =
+        cargo(&["-p", "verdict-engine", "--features", "verdict-engine/bench", "--bench", "decide"]);
     command
         .env("VERDICT_BENCH_BUILD", library().join(POLICY))
         .env("VERDICT_BENCH_COMMAND", binary())

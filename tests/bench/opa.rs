@@ -16,12 +16,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The peer, running and checked to give the same answer; or why not.
 pub(crate) fn start() -> Result<(Ended, String), String> {
-    let program = PathBuf::from(std::env::var_os("VERDICT_BENCH_OPA").ok_or("opa is not there; see `make bench`")?);
+    let program =
+        PathBuf::from(std::env::var_os("VERDICT_BENCH_OPA").ok_or("opa is not there; see `make bench`")?);
     // It cannot be asked which port it took.
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = port.map_err(|error| error.to_string())?.to_string();
     let child = Command::new(program)
-        .args(["run", "--server", "--addr", &address, "--log-level", "error", "--disable-telemetry"])
+        .args(["run", "--server", "--addr", &address, "--log-level", "error", "--skip-version-check"])
         .args([library_file("peer.rego"), library_file("data.json")])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -30,8 +31,13 @@ pub(crate) fn start() -> Result<(Ended, String), String> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Ok(answer) = ask(&address) {
-            let allowed = serde_json::from_str::<serde_json::Value>(&answer).is_ok_and(|answer| answer["result"] == true);
-            return if allowed { Ok((process, address)) } else { Err(format!("opa answers otherwise: {answer}")) };
+            let allowed = serde_json::from_str::<serde_json::Value>(&answer)
+                .is_ok_and(|answer| answer["result"] == true);
+            return if allowed {
+                Ok((process, address))
+            } else {
+                Err(format!("opa answers otherwise: {answer}"))
+            };
         }
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -41,9 +41,10 @@ fi
 if [ -x "$tools/bin/opa" ]; then export VERDICT_BENCH_OPA=$tools/bin/opa; else say 'opa cannot be had: no peer'; fi
 
 say 'building with --release (the first time this compiles wasmtime: some minutes)'
+# `-p verdict-cli` everywhere: it gives shared dependencies the same features, so that wasmtime is compiled once.
 "$cargo" build --quiet --release -p verdict-cli
-"$cargo" bench --quiet --no-run -p verdict-engine --features bench --bench decide
-"$cargo" bench --quiet --no-run -p verdict-ledger --bench append
-"$cargo" bench --quiet --no-run -p verdict-tests --bench verdict-bench
-timeout 900 "$cargo" bench --quiet -p verdict-tests --bench verdict-bench
+"$cargo" bench --quiet --no-run -p verdict-cli -p verdict-engine --features verdict-engine/bench --bench decide
+"$cargo" bench --quiet --no-run -p verdict-cli -p verdict-ledger --bench append
+"$cargo" build --quiet --release -p verdict-cli -p verdict-tests --bin verdict-bench
+timeout 900 target/release/verdict-bench
 say 'written: target/bench/results.json'

@@ -32,7 +32,9 @@ pub fn binary() -> PathBuf {
 /// When it cannot be built.
 pub fn built(package: &str, program: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
-    let profile = test.ancestors().nth(2).expect("it is in `target/PROFILE/deps`").to_owned();
+    // A test is in `target/PROFILE/deps`, a program in `target/PROFILE`.
+    let folder = test.parent().expect("a program is in a folder");
+    let profile = folder.ancestors().nth(usize::from(folder.ends_with("deps"))).expect("that has a parent").to_owned();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(["build", "--quiet", "-p", package]).current_dir(root());
     if profile.ends_with("release") {
