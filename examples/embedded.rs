@@ -13,7 +13,8 @@ use verdict::{Config, Host, ReceiptState, Request};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(policies), Some(trust), Some(data)) = (arguments.next(), arguments.next(), arguments.next()) else {
+    let (Some(policies), Some(trust), Some(data)) = (arguments.next(), arguments.next(), arguments.next())
+    else {
         return Err("usage: embedded POLICIES TRUST DATA [STATE]".into());
     };
     let state = arguments.next().unwrap_or_else(|| "target/embedded".into());

@@ -34,7 +34,8 @@ pub fn built(package: &str, program: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     // A test is in `target/PROFILE/deps`, a program in `target/PROFILE`.
     let folder = test.parent().expect("a program is in a folder");
-    let profile = folder.ancestors().nth(usize::from(folder.ends_with("deps"))).expect("that has a parent").to_owned();
+    let profile =
+        folder.ancestors().nth(usize::from(folder.ends_with("deps"))).expect("that has a parent").to_owned();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(["build", "--quiet", "-p", package]).current_dir(root());
     if profile.ends_with("release") {
@@ -49,7 +50,13 @@ pub fn built(package: &str, program: &str) -> PathBuf {
 /// # Panics
 /// When it cannot be started.
 pub fn verdict(arguments: &[&str]) -> Output {
-    Command::new(binary()).args(arguments).stdin(Stdio::null()).output().expect("`verdict` runs")
+    Command::new(binary())
+        .args(arguments)
+        // Guests of all test programs share what they depend on.
+        .env("CARGO_TARGET_DIR", root().join("target/test-guests"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("`verdict` runs")
 }
 
 /// Runs `verdict`, which must succeed, and returns what it printed.
@@ -81,9 +88,12 @@ pub fn library() -> PathBuf {
         .get_or_init(|| {
             // Test programs run one after the other, and each has a folder of its own.
             let test = std::env::current_exe().expect("a test has a path");
-            let out = root().join("target/test-policies").join(test.file_name().expect("a program has a name"));
+            let out =
+                root().join("target/test-policies").join(test.file_name().expect("a program has a name"));
             let _ = std::fs::remove_dir_all(&out);
-            for folder in std::fs::read_dir(root().join("guest-policies/library")).expect("there is a library") {
+            for folder in
+                std::fs::read_dir(root().join("guest-policies/library")).expect("there is a library")
+            {
                 let folder = folder.expect("it can be read").path();
                 if folder.join("policy.toml").exists() {
                     let name = folder.file_name().expect("a folder has a name");
@@ -293,11 +303,7 @@ impl Drop for Server {
 }
 
 fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(PATIENCE))
-        .build()
-        .into()
+    ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into()
 }
 
 fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, Value) {

@@ -54,7 +54,8 @@ fn samples_of_the_gatekeeper_library_come_out_as_their_names_say() {
     let server = site.serve(&[]);
     let mut report = Report::new("admission");
     let mut ask = |rule: &str, path: &Path, parameters: &Value, allow: bool| {
-        let body = json!({ "rule": rule, "input": { "request": request(read(path)), "parameters": parameters } });
+        let body =
+            json!({ "rule": rule, "input": { "request": request(read(path)), "parameters": parameters } });
         let (status, answer) = server.decide("kubernetes-admission", &body.to_string());
         let reasons = answer["reasons"].as_array().is_some_and(|reasons| reasons.is_empty() == allow);
         let holds = status == 200 && answer["allow"] == json!(allow) && reasons;

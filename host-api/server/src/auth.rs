@@ -19,7 +19,9 @@ pub enum TokenError {
     #[error("line {0} of the token file is not `NAME TOKEN`")]
     Malformed(usize),
     /// A token can be guessed.
-    #[error("the token on line {0} has under {TOKEN_BYTES_MIN} characters; make one with `openssl rand -base64 24`")]
+    #[error(
+        "the token on line {0} has under {TOKEN_BYTES_MIN} characters; make one with `openssl rand -base64 24`"
+    )]
     Short(usize),
     /// Nobody could ask.
     #[error("the token file names nobody; write one `NAME TOKEN` a line")]

@@ -169,7 +169,8 @@ pub(crate) async fn receipt(
             ReceiptState::Ready(receipt) => return Ok(json(StatusCode::OK, &receipt)),
             ReceiptState::Unknown => return Err(ApiError::not_found("no decision has this id")),
             ReceiptState::Erased => {
-                let message = "the evidence of this decision was erased; its record can still be proved from the log";
+                let message =
+                    "the evidence of this decision was erased; its record can still be proved from the log";
                 return Err(ApiError::new(StatusCode::GONE, "erased", message));
             }
             ReceiptState::NotYet => tokio::time::sleep(std::time::Duration::from_millis(100)).await,

@@ -48,7 +48,11 @@ pub(crate) fn router(host: Host, options: &Options) -> Router {
         .merge(public)
         .fallback(|| async { ApiError::not_found("there is nothing here; the README lists the routes") })
         .method_not_allowed_fallback(|| async {
-            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this route takes another method")
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "this route takes another method",
+            )
         })
         .layer(tower_http::limit::RequestBodyLimitLayer::new(options.body_bytes_max))
         .layer(axum::extract::DefaultBodyLimit::max(options.body_bytes_max))
@@ -130,7 +134,9 @@ async fn log_resource(
     let tenant = self::tenant(&tenant)?;
     if path == "key" {
         let key = app.host.verifier_key(&tenant)?;
-        return key.map(|key| format!("{key}\n").into_response()).ok_or_else(|| ApiError::not_found("the log is off"));
+        return key
+            .map(|key| format!("{key}\n").into_response())
+            .ok_or_else(|| ApiError::not_found("the log is off"));
     }
     log_file(&app, &tenant, &path)
 }

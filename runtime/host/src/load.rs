@@ -80,13 +80,13 @@ impl Sources {
         let state = std::path::absolute(state).map_err(|error| HostError::state(state, &error))?;
         let existing = state.ancestors().find(|path| path.exists()).unwrap_or(&state);
         let places = [
-            ("trust file", Some(self.trust.as_path())),
-            ("data folder", self.data.as_deref()),
-            ("state folder", Some(existing)),
+            ("trust file", Some((self.trust.as_path(), self.trust.as_path()))),
+            ("data folder", self.data.as_deref().map(|data| (data, data))),
+            ("state folder", Some((state.as_path(), existing))),
         ];
-        for (what, path) in places {
-            let Some(path) = path else { continue };
-            if absolute(path)?.starts_with(&policies) {
+        for (what, place) in places {
+            let Some((path, existing)) = place else { continue };
+            if absolute(existing)?.starts_with(&policies) {
                 return Err(HostError::Untrusted { what, path: path.into(), folder: self.policies.clone() });
             }
         }

@@ -1,4 +1,10 @@
 //! The real binary in folders of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy takes helpers of integration tests for production code"
+)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
