@@ -153,6 +153,11 @@ impl Project {
         self.folder.join("target").join("verdict").join(self.manifest.policy.name())
     }
 
+    /// Where a build goes that is only to be tried.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.folder.join("target").join("verdict-scratch").join(self.manifest.policy.name())
+    }
+
     /// What the policy may reach.
     pub(crate) fn capabilities(&self) -> &Capabilities {
         &self.manifest.capabilities

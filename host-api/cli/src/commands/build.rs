@@ -1,17 +1,18 @@
 //! `verdict build`: from `policy.toml` and sources to a component in an OCI image layout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use verdict_core::digest::Digest;
 use verdict_core::manifest::{CONTRACT, Capabilities};
+use verdict_engine::Inspection;
 
 use crate::builds::Build;
 use crate::component;
 use crate::error::{Error, Problem};
 use crate::evaluation;
 use crate::languages;
-use crate::project::Project;
+use crate::project::{self, Project};
 use crate::report::{Report, thousands};
 
 const INTERFACES: &str = "verdict:policy/";
@@ -35,19 +36,12 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args, json: bool) -> Result<Report, Error> {
     let project = Project::open(&args.dir)?;
-    let module = languages::build(&project, json)?;
-    let component = component::encode(&module)?;
-    let inspection = evaluation::engine()?.inspect(&component)?;
-    let unused = check_imports(&inspection.imports, project.capabilities())?;
-    let contract = check_contract(inspection.contract.as_deref())?;
-    let manifest = project.manifest(Digest::of(&component), contract);
     let out = args.out.clone().unwrap_or_else(|| project.output());
-    let build = Build::create(&out, &component, manifest)?;
-
+    let Built { build, inspection, unused } = build(&project, &out, json)?;
     let manifest = build.manifest();
     let mut report = Report::new(json!({
         "policy": manifest.policy, "version": manifest.version, "component": manifest.component,
-        "image": build.image_digest(), "component_bytes": component.len(), "imports": inspection.imports,
+        "image": build.image_digest(), "component_bytes": inspection.bytes, "imports": inspection.imports,
         "folder": out,
     }));
     for capability in unused {
@@ -57,12 +51,43 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Report, Error> {
     }
     report
         .row("policy", format!("{} {}", manifest.policy, manifest.version))
-        .row("component", format!("{}  {} bytes", manifest.component, thousands(component.len() as u64)))
+        .row("component", format!("{}  {} bytes", manifest.component, thousands(inspection.bytes)))
         .row("imports", listed(&inspection.imports))
         .row("image", build.image_digest())
         .row("written", out.display())
         .row("next", "verdict test, then verdict sign --key author.key");
     Ok(report)
+}
+
+/// A build, and what was found on the way.
+struct Built {
+    build: Build,
+    inspection: Inspection,
+    /// Interfaces that are granted and not imported.
+    unused: Vec<&'static str>,
+}
+
+fn build(project: &Project, out: &Path, quiet: bool) -> Result<Built, Error> {
+    let module = languages::build(project, quiet)?;
+    let component = component::encode(&module)?;
+    let inspection = evaluation::engine()?.inspect(&component)?;
+    let unused = check_imports(&inspection.imports, project.capabilities())?;
+    let contract = check_contract(inspection.contract.as_deref())?;
+    let manifest = project.manifest(Digest::of(&component), contract);
+    Ok(Built { build: Build::create(out, &component, manifest)?, inspection, unused })
+}
+
+/// What the sources in `dir` build now, beside the build that may be signed already; where `dir` has no sources, the
+/// build that it holds. Whoever tests wants to know what they just wrote.
+///
+/// # Errors
+/// As [`run`], or when `dir` holds neither.
+pub(crate) fn current(dir: &Path) -> Result<Build, Error> {
+    if !dir.join(project::FILE).is_file() {
+        return Build::open(dir);
+    }
+    let project = Project::open(dir)?;
+    Ok(build(&project, &project.scratch(), true)?.build)
 }
 
 /// Imports as one line.

@@ -10,7 +10,6 @@ use verdict_core::outcome::{Answer, Fault, FaultCode};
 use verdict_core::time::Timestamp;
 use verdict_engine::{Document, Outcome, Policy, Query};
 
-use crate::builds::Build;
 use crate::cases::{self, Case, CaseFile, Expect};
 use crate::error::{Error, Problem};
 use crate::evaluation;
@@ -20,13 +19,13 @@ use crate::schema;
 
 const DATA_BYTES_MAX: u64 = 256 << 20;
 
-/// Ask a built policy the questions in `cases/*.json` and compare the answers
+/// Build a policy, ask it the questions in `cases/*.json`, and compare the answers
 ///
 /// A case is data: `{"name": …, "rule": …, "input": …, "expect": {…}}`, with `data` and `decision_time` where the
 /// policy reads them; without one it sees 1970-01-01T00:00:00.000Z. `expect` has one or more of value, undefined, allow,
 /// reasons (their codes, in order), fault and failure_code. Inputs and values are checked against the manifest's JSON Schemas.
 #[derive(clap::Args)]
-#[command(after_help = "Example: verdict build && verdict test")]
+#[command(after_help = "Example: verdict test guest-policies/library/loan-eligibility")]
 pub(crate) struct Args {
     /// The policy's folder
     #[arg(default_value = ".")]
@@ -50,7 +49,7 @@ struct Schemas {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<Report, Error> {
     let files = cases::read_all(&args.dir)?;
-    let build = Build::open(&args.dir)?;
+    let build = super::build::current(&args.dir)?;
     let policy = evaluation::load(&build, None)?;
     let schemas = schemas(policy.manifest())?;
     let progress = spinner("testing");
