@@ -4,6 +4,8 @@
 
 STAY ?= 1
 CARGO ?= cargo
+# The command, with what gives its dependencies the features that they have in the tests: they are compiled once.
+COMMAND = -p verdict-cli -p verdict-sdk
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
 .PHONY: help demo test test-full bench lint fuzz tools
@@ -25,11 +27,11 @@ demo: tools
 	STAY=$(STAY) bash examples/demo.sh
 
 test: tools
-	$(CARGO) build --quiet -p verdict-cli
+	$(CARGO) build --quiet $(COMMAND)
 	$(CARGO) test --workspace --no-fail-fast
 
 test-full: tools
-	$(CARGO) build --quiet -p verdict-cli
+	$(CARGO) build --quiet $(COMMAND)
 	VERDICT_FULL=1 $(CARGO) test --workspace --no-fail-fast
 
 lint: tools

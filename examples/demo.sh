@@ -14,7 +14,7 @@ die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 command -v curl >/dev/null || die 'curl is missing; install it (Debian: apt-get install curl) and run `make demo` again'
 
 say 'Building the command `verdict` (the first time this compiles wasmtime: some minutes)'
-cargo build --quiet -p verdict-cli
+cargo build --quiet -p verdict-cli -p verdict-sdk
 PATH=$PWD/target/debug:$PATH
 unset CARGO_TARGET_DIR
 

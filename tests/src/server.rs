@@ -40,6 +40,9 @@ pub fn built(package: &str, program: &str) -> PathBuf {
     cargo.args(["build", "--quiet", "-p", package]).current_dir(root());
     if profile.ends_with("release") {
         cargo.arg("--release");
+    } else {
+        // Together their dependencies have the features that they have in the tests, and are compiled once.
+        cargo.args(["-p", "verdict-cli", "-p", "verdict-sdk"]);
     }
     assert!(cargo.status().expect("cargo runs").success(), "`{package}` does not build");
     profile.join(program)

@@ -1,6 +1,6 @@
 //! The rules of the repository, as tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -77,25 +77,15 @@ fn arrows_between_crates_are_those_of_the_architecture() {
             ],
         ),
     ];
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .manifest_path(root().join("Cargo.toml"))
-        .no_deps()
-        .other_options(vec!["--offline".into()])
-        .exec()
-        .unwrap();
-    let ours: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
-    for package in &metadata.packages {
-        let name = package.name.to_string();
+    let packages = packages();
+    for (name, dependencies) in &packages {
         if ["verdict-tests", "verdict-examples"].contains(&name.as_str()) {
             continue;
         }
-        let row = allowed.iter().find(|(crate_name, _)| *crate_name == name);
+        let row = allowed.iter().find(|(crate_name, _)| crate_name == name);
         let (_, may) = row.unwrap_or_else(|| panic!("crate `{name}` is not in the table of arrows"));
-        for dependency in &package.dependencies {
-            let normal = dependency.kind == cargo_metadata::DependencyKind::Normal;
-            if normal && ours.contains(&dependency.name) {
-                assert!(may.contains(&dependency.name.as_str()), "`{name}` depends on `{}`", dependency.name);
-            }
+        for dependency in dependencies.iter().filter(|dependency| packages.contains_key(*dependency)) {
+            assert!(may.contains(&dependency.as_str()), "`{name}` depends on `{dependency}`");
         }
     }
     for (name, forbidden) in [
@@ -105,15 +95,28 @@ fn arrows_between_crates_are_those_of_the_architecture() {
         ("verdict", &["wasmtime", "hyper", "axum"]),
         ("verdict-server", &["wasmtime"]),
     ] {
-        let package = metadata.packages.iter().find(|package| *package.name == name).unwrap();
-        for dependency in &package.dependencies {
-            assert!(
-                !forbidden.contains(&dependency.name.as_str()),
-                "`{name}` depends on `{}`",
-                dependency.name
-            );
+        for dependency in &packages[name] {
+            assert!(!forbidden.contains(&dependency.as_str()), "`{name}` depends on `{dependency}`");
         }
     }
+}
+
+/// The crates of the workspace, each with what it depends on outside its tests.
+fn packages() -> BTreeMap<String, Vec<String>> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let name = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
+    let packages = metadata["packages"].as_array().unwrap().iter().map(|package| {
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        // A dependency of tests has the kind `dev`, an ordinary one has none.
+        (name(package), dependencies.filter(|dependency| dependency["kind"].is_null()).map(name).collect())
+    });
+    packages.collect()
 }
 
 #[test]

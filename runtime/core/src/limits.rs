@@ -52,27 +52,28 @@ macro_rules! limits {
     };
 }
 
+// In the order of their names, which is the order that RFC 8785 writes them in.
 limits! {
     /// Fuel units; see the fuel schedule of the semantics.
     fuel: 10_000_000, at most 1_000_000_000_000;
-    /// Bytes of linear memory, all memories of the component together.
-    memory_bytes: 16_777_216, at most 4_294_967_296;
-    /// Elements of tables, all tables of the component together.
-    table_elements: 20_000, at most 10_000_000;
-    /// Core instances in the component.
-    instances: 64, at most 1_000;
-    /// Bytes of native stack.
-    stack_bytes: 524_288, at most 8_388_608;
-    /// Milliseconds from the start of the evaluation.
-    wall_clock_ms: 500, at most 60_000;
-    /// Bytes of the input document.
-    input_bytes: 1_048_576, at most 268_435_456;
-    /// Bytes of value and reasons together.
-    output_bytes: 262_144, at most 16_777_216;
-    /// Bytes that the policy writes through `diagnostics`.
-    log_bytes: 16_384, at most 1_048_576;
     /// Calls from the policy to the host; each pointer of `read-many` counts as one.
     host_calls: 10_000, at most 10_000_000;
+    /// Bytes of the input document.
+    input_bytes: 1_048_576, at most 268_435_456;
+    /// Core instances in the component.
+    instances: 64, at most 1_000;
+    /// Bytes that the policy writes through `diagnostics`.
+    log_bytes: 16_384, at most 1_048_576;
+    /// Bytes of linear memory, all memories of the component together.
+    memory_bytes: 16_777_216, at most 4_294_967_296;
+    /// Bytes of value and reasons together.
+    output_bytes: 262_144, at most 16_777_216;
+    /// Bytes of native stack.
+    stack_bytes: 524_288, at most 8_388_608;
+    /// Elements of tables, all tables of the component together.
+    table_elements: 20_000, at most 10_000_000;
+    /// Milliseconds from the start of the evaluation.
+    wall_clock_ms: 500, at most 60_000;
 }
 
 /// A limit is out of its range.

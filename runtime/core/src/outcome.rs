@@ -15,22 +15,22 @@ pub struct Answer {
     pub reasons: Vec<Reason>,
 }
 
-/// Why an answer is what it is.
+/// Why an answer is what it is. Its members stand in the order that RFC 8785 writes them in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// Stable and for machines.
     pub code: String,
     /// For people.
     pub message: String,
-    /// The rule or paragraph of the policy that spoke.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rule: Option<String>,
-    /// The key of one of the manifest's legal references.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub reference: Option<String>,
     /// The input pointers that the reason rests on.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub pointers: Vec<String>,
+    /// The key of one of the manifest's legal references.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reference: Option<String>,
+    /// The rule or paragraph of the policy that spoke.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rule: Option<String>,
 }
 
 impl Answer {

@@ -249,30 +249,27 @@ impl Record {
         if let Some(field) = Field::ALL.iter().find(|field| *self.commitments.of(**field) == NONE) {
             return Err(RecordError::NoCommitment(*field));
         }
-        let bytes = jcs::canonical(&self.text())?.into_bytes();
+        let bytes = jcs::ordered(&self.text())?.into_bytes();
         if bytes.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(bytes.len())) } else { Ok(bytes) }
     }
 
     fn text(&self) -> Text {
-        let replayable = self.is_replayable();
-        let Self { id, policy, version, component, statement, .. } = self.clone();
-        let Self { data, decision_time, received_at, semantics, limits, fault, commitments, .. } =
-            self.clone();
+        let record = self.clone();
         Text {
-            commitments,
-            component,
-            data,
-            decision_time,
-            fault,
+            commitments: record.commitments,
+            component: record.component,
+            data: record.data,
+            decision_time: record.decision_time,
+            fault: record.fault,
             format: FORMAT.into(),
-            id,
-            limits,
-            policy,
-            received_at,
-            replayable,
-            semantics,
-            statement,
-            version,
+            id: record.id,
+            limits: record.limits,
+            policy: record.policy,
+            received_at: record.received_at,
+            replayable: self.is_replayable(),
+            semantics: record.semantics,
+            statement: record.statement,
+            version: record.version,
         }
     }
 

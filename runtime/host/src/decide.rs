@@ -304,11 +304,11 @@ impl Fields {
 
 /// The committed form of an outcome.
 pub(crate) fn fields(outcome: &Outcome, id: &str) -> Result<Fields, HostError> {
-    let reads = jcs::canonical(&outcome.reads).map_err(|error| corrupt("the read set", id, &error))?;
+    let reads = jcs::ordered(&outcome.reads).map_err(|error| corrupt("the read set", id, &error))?;
     let (answer, reasons, fuel) = match &outcome.result {
         Ok(answer) => (
             answer.value.clone().unwrap_or_default(),
-            jcs::canonical(&answer.reasons).map_err(|error| corrupt("the reasons", id, &error))?,
+            jcs::ordered(&answer.reasons).map_err(|error| corrupt("the reasons", id, &error))?,
             outcome.fuel.to_string(),
         ),
         Err(_) => (String::new(), "[]".into(), String::new()),
