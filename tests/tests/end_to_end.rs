@@ -393,6 +393,19 @@ fn a_unix_socket_answers_and_a_killed_server_leaves_no_obstacle() {
 }
 
 #[test]
+fn a_server_says_at_its_start_what_it_refused_and_why() {
+    let site = Site::new(&[RBAC]);
+    std::fs::remove_file(site.path("keys/author.key")).unwrap();
+    std::fs::remove_file(site.path("keys/trust.json")).unwrap();
+    verdict_ok(&["keys", "new", "--out", text(&site.path("keys")), "--person", "mallory"]);
+    let server = site.serve(&[]);
+    assert_eq!(server.get("/health/ready").0, 503);
+    assert_eq!(server.decide(RBAC, QUESTION).0, 404);
+    let log = std::fs::read_to_string(site.path("server.log")).unwrap();
+    assert!(log.contains("unknown-signer") && log.contains("no policy answers"), "{log}");
+}
+
+#[test]
 fn two_servers_do_not_share_a_state_folder() {
     let site = Site::new(&[RBAC]);
     let _server = site.serve(&[]);

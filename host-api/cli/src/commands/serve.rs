@@ -73,6 +73,12 @@ async fn serve(host: Host, options: Options, json: bool) -> Result<ExitCode, Err
     let (policies, quarantine) = (host.policies(), host.quarantine());
     let server = Server::bind(host, options).await.map_err(|error| unusable(&error))?;
     let address = server.address().to_string();
+    for artifact in &quarantine {
+        anstream::eprintln!("refused {}: {}", artifact.path.display(), artifact.refusal);
+    }
+    if policies.is_empty() {
+        anstream::eprintln!("no policy answers yet; SIGHUP reads the folder again");
+    }
     if json {
         let names = policies.iter().map(|policy| policy.name.to_string()).collect::<Vec<_>>();
         anstream::println!(
