@@ -144,3 +144,51 @@ fn fault(code: verdict_core::outcome::FaultCode, evidence: &Evidence) -> Fault {
         Err(_) => Fault::new(code, ""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use verdict_core::digest::Digest;
+    use verdict_core::limits::Limits;
+    use verdict_core::record::{Commitments, Salt, commitment};
+    use verdict_core::time::Timestamp;
+
+    use super::*;
+
+    fn fields() -> Vec<(Field, Salt, Vec<u8>)> {
+        Field::ALL.iter().map(|field| (*field, [7; 32], field.name().as_bytes().to_vec())).collect()
+    }
+
+    fn record() -> Record {
+        let commitments =
+            fields().into_iter().map(|(field, salt, bytes)| (field, commitment(field, &salt, &bytes)));
+        Record {
+            id: "d-1".into(),
+            policy: "loan".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            component: Digest::of(b"component"),
+            statement: Digest::of(b"statement"),
+            data: None,
+            decision_time: Timestamp::EPOCH,
+            received_at: Timestamp::EPOCH,
+            semantics: 1,
+            limits: Limits::default(),
+            fault: None,
+            commitments: Commitments::from_iter(commitments),
+        }
+    }
+
+    #[test]
+    fn evidence_that_somebody_wrote_anew_is_not_what_the_record_commits_to() {
+        assert!(checked(&record(), &Evidence::new(fields(), true, None).encode()).is_ok());
+        for index in 0..Field::ALL.len() {
+            // Well formed and, on the disk, with a checksum that fits: only the commitment tells.
+            let (mut bytes, mut salt) = (fields(), fields());
+            bytes[index].2.push(b'!');
+            salt[index].1[0] ^= 1;
+            for changed in [bytes, salt] {
+                let error = checked(&record(), &Evidence::new(changed, true, None).encode()).unwrap_err();
+                assert!(error.to_string().contains(Field::ALL[index].name()), "{error}");
+            }
+        }
+    }
+}
