@@ -26,6 +26,8 @@ pub struct Config {
     pub target: Target,
     /// How many evaluations may run at once; further ones are faults of class `unavailable`.
     pub concurrency: u32,
+    /// How evaluations come by the pristine state.
+    pub instances: Instances,
 }
 
 impl Config {
@@ -38,6 +40,7 @@ impl Config {
             ceiling: Limits::default(),
             target: Target::Native,
             concurrency: 256,
+            instances: Instances::Copied,
         }
     }
 
@@ -106,6 +109,19 @@ impl fmt::Debug for CompileCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CompileCache").field("dir", &self.dir).finish_non_exhaustive()
     }
+}
+
+/// How evaluations come by the pristine state, where a component can be reset at all. Answers and fuel do not depend
+/// on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Instances {
+    /// Instances are reset in place, and page protection tells what there is to reset: the fastest. It installs a
+    /// handler of SIGSEGV for the whole process (chained to the one that was there), so a program asks for it.
+    Protected,
+    /// Instances with little memory are reset in place by copying all of it; the others are new each time.
+    Copied,
+    /// A new instance for each evaluation.
+    New,
 }
 
 /// What runs the policies. Answers and fuel do not depend on it.

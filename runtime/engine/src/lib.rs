@@ -32,7 +32,7 @@ mod sys;
 
 pub use cache::CacheCounts;
 pub use compile::compile_worker;
-pub use config::{CompileCache, CompileLimits, Compiler, Config, Target};
+pub use config::{CompileCache, CompileLimits, Compiler, Config, Instances, Target};
 pub use document::{DOCUMENT_DEPTH_MAX, Document, DocumentError, DocumentErrorKind, DocumentLimits, Value};
 pub use engine::Engine;
 pub use error::EngineError;
