@@ -8,6 +8,12 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// The base64 text of 32 bytes, without memory of its own: every decision writes several.
+pub(crate) fn encode_32<'a>(bytes: &[u8; 32], text: &'a mut [u8; 44]) -> Option<&'a str> {
+    STANDARD.encode_slice(bytes, text).ok()?;
+    std::str::from_utf8(text).ok()
+}
+
 /// Reads base64 text.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
@@ -31,6 +37,7 @@ mod tests {
     #[test]
     fn there_is_one_text_for_some_bytes() {
         assert_eq!(decode_array::<32>(&encode(&[7; 32])), Some([7; 32]));
+        assert_eq!(encode_32(&[7; 32], &mut [0; 44]), Some(encode(&[7; 32]).as_str()));
         assert_eq!(decode_array::<64>(&encode(&[7; 64])), Some([7; 64]));
         assert_eq!(decode_array::<32>(&encode(&[7; 33])), None);
         assert_eq!(decode_array::<32>(&"A".repeat(10_000)), None);

@@ -44,9 +44,9 @@ macro_rules! text_newtype {
             }
         }
 
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.to_string()
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
 
@@ -59,8 +59,8 @@ macro_rules! text_newtype {
 }
 
 /// The name of a tenant, a DNS label; `default` where nobody named one.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Tenant(String);
 
 impl Tenant {
@@ -93,8 +93,8 @@ impl fmt::Display for Tenant {
 text_newtype!(Tenant);
 
 /// The name of a policy inside its tenant, written `tenant/name`. Text without a tenant means the tenant `default`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct PolicyName {
     tenant: Tenant,
     name: String,
@@ -135,8 +135,8 @@ impl fmt::Display for PolicyName {
 text_newtype!(PolicyName);
 
 /// The name of a rule that a policy answers.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct RuleName(String);
 
 impl RuleName {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../RECORD.md")]
 
+use std::borrow::Cow;
 use std::fmt;
 
 use semver::Version;
@@ -213,21 +214,21 @@ pub enum RecordError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Text {
-    commitments: Commitments,
+struct Text<'a> {
+    commitments: Cow<'a, Commitments>,
     component: Digest,
     data: Option<Digest>,
     decision_time: Timestamp,
     fault: Option<FaultCode>,
-    format: String,
-    id: String,
+    format: Cow<'a, str>,
+    id: Cow<'a, str>,
     limits: Limits,
-    policy: PolicyName,
+    policy: Cow<'a, PolicyName>,
     received_at: Timestamp,
     replayable: bool,
     semantics: u32,
     statement: Digest,
-    version: Version,
+    version: Cow<'a, Version>,
 }
 
 impl Record {
@@ -253,23 +254,22 @@ impl Record {
         if bytes.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(bytes.len())) } else { Ok(bytes) }
     }
 
-    fn text(&self) -> Text {
-        let record = self.clone();
+    fn text(&self) -> Text<'_> {
         Text {
-            commitments: record.commitments,
-            component: record.component,
-            data: record.data,
-            decision_time: record.decision_time,
-            fault: record.fault,
+            commitments: Cow::Borrowed(&self.commitments),
+            component: self.component,
+            data: self.data,
+            decision_time: self.decision_time,
+            fault: self.fault,
             format: FORMAT.into(),
-            id: record.id,
-            limits: record.limits,
-            policy: record.policy,
-            received_at: record.received_at,
+            id: self.id.as_str().into(),
+            limits: self.limits,
+            policy: Cow::Borrowed(&self.policy),
+            received_at: self.received_at,
             replayable: self.is_replayable(),
-            semantics: record.semantics,
-            statement: record.statement,
-            version: record.version,
+            semantics: self.semantics,
+            statement: self.statement,
+            version: Cow::Borrowed(&self.version),
         }
     }
 
@@ -279,15 +279,15 @@ impl Record {
     /// When they are not exactly what [`Record::to_bytes`] gives for the same record.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         let what = "record";
-        let text: Text =
+        let text: Text<'static> =
             json::parse(bytes, RECORD_BYTES_MAX).map_err(|error| RecordError::Malformed { what, error })?;
         if text.format != FORMAT {
-            return Err(RecordError::Format { what, found: text.format, expected: FORMAT });
+            return Err(RecordError::Format { what, found: text.format.into_owned(), expected: FORMAT });
         }
         let record = Self {
-            id: text.id,
-            policy: text.policy,
-            version: text.version,
+            id: text.id.into_owned(),
+            policy: text.policy.into_owned(),
+            version: text.version.into_owned(),
             component: text.component,
             statement: text.statement,
             data: text.data,
@@ -296,7 +296,7 @@ impl Record {
             semantics: text.semantics,
             limits: text.limits,
             fault: text.fault,
-            commitments: text.commitments,
+            commitments: text.commitments.into_owned(),
         };
         // Also catches a `replayable` that contradicts the fault.
         if record.to_bytes()? == bytes { Ok(record) } else { Err(RecordError::NotCanonical) }
@@ -401,12 +401,15 @@ impl Receipt {
 /// 32 bytes as base64.
 mod text {
     use serde::de::Error as _;
+    use serde::ser::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::base64;
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&base64::encode(bytes))
+        let mut text = [0; 44];
+        let text = base64::encode_32(bytes, &mut text).ok_or_else(|| S::Error::custom("no base64"))?;
+        serializer.serialize_str(text)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
