@@ -22,6 +22,7 @@ mod document;
 mod engine;
 mod error;
 mod fault;
+mod instrument;
 mod limits;
 mod outcome;
 mod policy;

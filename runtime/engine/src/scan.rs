@@ -8,6 +8,8 @@ use wasmparser::{
     Parser, Payload, ValidPayload, Validator, WasmFeatures,
 };
 
+use crate::instrument::Survey;
+
 /// The largest component, in bytes.
 pub const COMPONENT_BYTES_MAX: u64 = 32 << 20;
 /// The most core functions; compiling takes time for each.
@@ -36,6 +38,9 @@ pub struct Inspection {
     pub functions: u64,
     /// Bytes of linear memory that its modules declare to begin with.
     pub memory_bytes_initial: u64,
+    /// Why its instances cannot be put back into their first state, so that each evaluation needs a new one; none if
+    /// they can.
+    pub reset_refused: Option<String>,
 }
 
 /// Validates a component and says what it is.
@@ -51,21 +56,23 @@ pub(crate) fn inspect(component: &[u8]) -> Result<Inspection, Refusal> {
         return Err(malformed("it is not a component; a core module has to be made one first"));
     }
     let mut scan = Scan { found: Inspection { bytes, ..Inspection::default() }, depth: 0 };
+    let mut survey = Survey::default();
     let mut validator = Validator::new_with_features(features());
     for payload in Parser::new(0).parse_all(component) {
         let payload = payload.map_err(malformed)?;
         // In this order: a count is checked before the validator keeps anything for it.
         scan.payload(&payload)?;
+        survey.payload(&payload, validator.types(0));
         if let ValidPayload::Func(function, body) = validator.payload(&payload).map_err(malformed)? {
             let mut function = function.into_validator(FuncValidatorAllocations::default());
             function.validate(&body).map_err(malformed)?;
         }
     }
-    Ok(scan.found)
+    Ok(Inspection { reset_refused: survey.finish().err(), ..scan.found })
 }
 
 /// What the validator allows; [`crate::config`] allows the compiler the same.
-fn features() -> WasmFeatures {
+pub(crate) fn features() -> WasmFeatures {
     WasmFeatures::MUTABLE_GLOBAL
         | WasmFeatures::SATURATING_FLOAT_TO_INT
         | WasmFeatures::SIGN_EXTENSION
