@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,14 +25,21 @@ pub struct Config {
     pub ceiling: Limits,
     /// What runs the policies.
     pub target: Target,
-    /// How many evaluations may run at once; further ones are faults of class `unavailable`.
+    /// How many instances may be there at once, idle ones among them, which make way for others. An evaluation that
+    /// finds all of them running is a fault of class `unavailable`.
     pub concurrency: u32,
     /// How evaluations come by the pristine state.
     pub instances: Instances,
+    /// What idle instances may take together, in bytes, by estimate: the pages that they wrote and 64 KiB each.
+    pub idle_bytes_max: u64,
+    /// Compare one in so many evaluations with the same in a new instance, every byte of its state included, and stop
+    /// resetting the instances of a policy that ever differs. For those who would rather see than believe.
+    pub verify_reset: Option<NonZeroU32>,
 }
 
 impl Config {
-    /// The defaults: native code, no cache, a ceiling that is safe for a public server, 256 evaluations at once.
+    /// The defaults: native code, no cache, a ceiling that is safe for a public server, 1,024 instances at once, of
+    /// which idle ones take at most 256 MiB.
     pub fn new(compiler: Compiler) -> Self {
         Self {
             compiler,
@@ -39,8 +47,10 @@ impl Config {
             cache: None,
             ceiling: Limits::default(),
             target: Target::Native,
-            concurrency: 256,
+            concurrency: 1_024,
             instances: Instances::Copied,
+            idle_bytes_max: 256 << 20,
+            verify_reset: None,
         }
     }
 
@@ -159,6 +169,8 @@ pub(crate) fn code_config(target: Target) -> wasmtime::Result<wasmtime::Config> 
         .epoch_interruption(true)
         .concurrency_support(false)
         .memory_init_cow(true)
+        // A reset writes to the addresses that memories had when the instance was new.
+        .memory_may_move(false)
         // One frame tells an error of a host call from one of the answer; nobody reads more.
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(1))
         .native_unwind_info(false)
@@ -199,12 +211,14 @@ pub(crate) fn instance_config(config: &mut wasmtime::Config, ceiling: &Limits, c
         // Pages that an evaluation touched are put back instead of given back, up to this much of each memory.
         .linear_memory_keep_resident(RESIDENT_BYTES)
         .table_keep_resident(RESIDENT_BYTES)
-        .max_unused_warm_slots(slots)
+        .max_unused_warm_slots(WARM_SLOTS)
         .pagemap_scan(Enabled::Auto);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
 }
 
 /// Memories, and tables, that an evaluation takes on average of a full house; each reserves address space.
 const SLOTS_PER_EVALUATION: u32 = 4;
-/// Bytes of a slot that stay resident between evaluations: the whole memory of a small policy.
+/// Bytes of a slot that stay resident between new instances: the whole memory of a small policy.
 const RESIDENT_BYTES: usize = 2 << 20;
+/// Slots that stay resident. Their bytes together are what the pool keeps of instances that are gone.
+const WARM_SLOTS: u32 = 64;

@@ -15,10 +15,13 @@ use wasmtime::component::{Component, Linker};
 use crate::cache::{Cache, CacheCounts, file_name};
 use crate::capabilities;
 use crate::compile::compile;
-use crate::config::{Config, code_config, instance_config};
+use crate::config::{Config, Instances, code_config, instance_config};
 use crate::error::EngineError;
+use crate::instances::{Idle, Verification, VerificationCounts};
+use crate::instrument::instrument;
 use crate::policy::Policy;
 use crate::scan::{self, Inspection};
+use crate::sys::install_fault_handler;
 
 /// How often deadlines are looked at. An evaluation is stopped at most two of these after its time.
 const TICK: Duration = Duration::from_millis(5);
@@ -32,7 +35,16 @@ pub(crate) struct Inner {
     config: Config,
     cache: Option<Cache>,
     build: String,
+    pub(crate) idle: Idle,
+    pub(crate) verification: Option<Verification>,
     _ticker: Ticker,
+}
+
+impl Inner {
+    /// How evaluations come by the pristine state.
+    pub(crate) fn instances(&self) -> Instances {
+        self.config.instances
+    }
 }
 
 impl Engine {
@@ -51,8 +63,15 @@ impl Engine {
             None => None,
         };
         let build = build(&wasmtime, &config);
+        if config.instances == Instances::Protected {
+            // After wasmtime has installed its own handler.
+            install_fault_handler()
+                .map_err(|error| EngineError::Sandbox(format!("no handler of page faults: {error}")))?;
+        }
         let ticker = Ticker::start(wasmtime.clone()).map_err(EngineError::Thread)?;
-        Ok(Self(Arc::new(Inner { wasmtime, config, cache, build, _ticker: ticker })))
+        let idle = Idle::new(usize::try_from(config.idle_bytes_max).unwrap_or(usize::MAX));
+        let verification = config.verify_reset.map(Verification::new);
+        Ok(Self(Arc::new(Inner { wasmtime, config, cache, build, idle, verification, _ticker: ticker })))
     }
 
     /// Says what a component is, without compiling it.
@@ -78,6 +97,16 @@ impl Engine {
         self.0.cache.as_ref().map(Cache::counts).unwrap_or_default()
     }
 
+    /// How the comparisons that [`Config::verify_reset`] asks for have come out; all zero without them.
+    pub fn verification_counts(&self) -> VerificationCounts {
+        self.0.verification.as_ref().map(Verification::counts).unwrap_or_default()
+    }
+
+    /// What idle instances take, in bytes, by the estimate of [`Config::idle_bytes_max`].
+    pub fn idle_bytes(&self) -> u64 {
+        u64::try_from(self.0.idle.bytes()).unwrap_or(u64::MAX)
+    }
+
     /// Makes an admitted artifact ready to answer.
     ///
     /// # Errors
@@ -96,7 +125,12 @@ impl Engine {
         let limits = self.effective_limits(manifest);
         let found = scan::inspect(component)?;
         scan::check(&found, manifest, limits.memory_bytes)?;
-        let component = self.compiled(component, digest)?;
+        // One binary for instances of either kind. Without the accessors the guest's own code is the same.
+        let instrumented = instrument(component);
+        let component = match &instrumented {
+            Ok(instrumented) => self.compiled(instrumented)?,
+            Err(_) => self.compiled(component)?,
+        };
         let mut linker = Linker::new(&self.0.wasmtime);
         capabilities::link(&mut linker, &manifest.capabilities)
             .map_err(|error| Refusal::new(RefusalCode::WrongContract, format!("{error:#}")))?;
@@ -104,7 +138,7 @@ impl Engine {
         let instances = linker.instantiate_pre(&component).map_err(|error| {
             Refusal::new(RefusalCode::WrongContract, format!("the component's imports do not fit: {error:#}"))
         })?;
-        Policy::new(self.0.clone(), manifest.clone(), digest, limits, instances)
+        Policy::new(self.0.clone(), manifest.clone(), digest, limits, instances, instrumented.map(drop))
     }
 
     /// What a manifest gets. The stack is the engine's: wasmtime has one size for all.
@@ -113,9 +147,10 @@ impl Engine {
         Limits { stack_bytes: ceiling.stack_bytes, ..ceiling.lowered_by(&manifest.limits) }
     }
 
-    fn compiled(&self, component: &[u8], digest: Digest) -> Result<Component, Refusal> {
+    /// The cache goes by what was compiled, instrumentation included.
+    fn compiled(&self, component: &[u8]) -> Result<Component, Refusal> {
         let Inner { wasmtime, config, cache, build, .. } = self.0.as_ref();
-        let name = file_name(digest, build);
+        let name = file_name(Digest::of(component), build);
         if let Some(code) = cache.as_ref().and_then(|cache| cache.load(&name))
             && let Ok(component) = code.load(wasmtime)
         {

@@ -22,6 +22,7 @@ mod document;
 mod engine;
 mod error;
 mod fault;
+mod instances;
 mod instrument;
 mod limits;
 mod outcome;
@@ -37,6 +38,7 @@ pub use config::{CompileCache, CompileLimits, Compiler, Config, Instances, Targe
 pub use document::{DOCUMENT_DEPTH_MAX, Document, DocumentError, DocumentErrorKind, DocumentLimits, Value};
 pub use engine::Engine;
 pub use error::EngineError;
+pub use instances::VerificationCounts;
 pub use outcome::{LogLine, Outcome, Query};
 pub use policy::Policy;
 pub use reads::{Operation, Read, ReadSet, Source};

@@ -18,13 +18,15 @@ pub(crate) enum Stop {
 
 /// Counts memory and table elements of all instances of one store together. Neither ever shrinks, so what is in use
 /// is also the peak.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Meter {
     memory_bytes_max: usize,
     table_elements_max: usize,
     instances_max: usize,
     pub(crate) memory_bytes: usize,
     table_elements: usize,
+    /// Whether anything asked for more since [`Self::pristine`].
+    grown: bool,
 }
 
 impl Meter {
@@ -36,8 +38,27 @@ impl Meter {
             instances_max: limit(limits.instances),
             memory_bytes: 0,
             table_elements: 0,
+            grown: false,
         }
     }
+
+    /// As it is now, which is the state that evaluations start from.
+    pub(crate) fn pristine(&self) -> Self {
+        Self { grown: false, ..self.clone() }
+    }
+
+    /// Whether a memory or a table has grown, or tried to. Neither can be made smaller again.
+    pub(crate) fn grown(&self) -> bool {
+        self.grown
+    }
+}
+
+/// What one call may copy out of a guest, in the bytes that it has on the host's side. Enough for any answer and log
+/// line within the limits; the exact limits are checked on what was copied.
+pub(crate) fn lifted_bytes_max(limits: &Limits) -> usize {
+    const LIST_OVERHEAD: u64 = 1 << 20;
+    let bytes = limits.output_bytes.saturating_mul(8).saturating_add(limits.log_bytes.saturating_mul(2));
+    usize::try_from(bytes.saturating_add(LIST_OVERHEAD)).unwrap_or(usize::MAX)
 }
 
 /// The new total if it is within `max`. Growth beyond what the module itself declares is the guest's business: it
@@ -66,6 +87,7 @@ impl ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        self.grown = true;
         let used = (self.memory_bytes, self.memory_bytes_max, "bytes of memory");
         let total = grown(used, (current, desired, maximum))?;
         self.memory_bytes = total.unwrap_or(self.memory_bytes);
@@ -82,6 +104,7 @@ impl ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        self.grown = true;
         let used = (self.table_elements, self.table_elements_max, "table elements");
         let total = grown(used, (current, desired, maximum))?;
         self.table_elements = total.unwrap_or(self.table_elements);

@@ -17,13 +17,12 @@ use crate::outcome::LogLine;
 use crate::reads::{ReadSet, Source};
 use crate::semantics::price;
 
-/// What the host keeps of one evaluation while it runs. A new one for each: nothing here survives.
+/// What the host keeps of one evaluation while it runs. [`State::begin`] leaves nothing of the one before.
 pub(crate) struct State {
     pub(crate) meter: Meter,
-    pub(crate) reads: ReadSet,
-    pub(crate) log: Vec<LogLine>,
-    /// Whether `decide` has been called. What a component does while it is instantiated must not depend on a query.
-    pub(crate) deciding: bool,
+    reads: ReadSet,
+    log: Vec<LogLine>,
+    /// None before `decide` is called: what a component does while it is instantiated must not depend on a query.
     question: Option<Question>,
     host_calls_left: u64,
     log_bytes_left: u64,
@@ -33,6 +32,7 @@ pub(crate) struct State {
 }
 
 /// What a policy may see of a query, in the host's hands.
+#[derive(Clone)]
 pub(crate) struct Question {
     pub(crate) input: Document,
     pub(crate) data: Option<Document>,
@@ -41,30 +41,42 @@ pub(crate) struct Question {
 }
 
 impl State {
-    pub(crate) fn new(limits: &Limits, question: Option<Question>) -> Self {
+    /// That of an instance that was not asked yet.
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             meter: Meter::new(limits),
             reads: ReadSet::default(),
             log: Vec::new(),
-            deciding: false,
-            question,
-            host_calls_left: limits.host_calls,
-            log_bytes_left: limits.log_bytes,
-            result_bytes_max: limits.memory_bytes,
+            question: None,
+            host_calls_left: 0,
+            log_bytes_left: 0,
+            result_bytes_max: 0,
             scratch: String::new(),
         }
     }
 
-    /// Begins the evaluation proper.
-    pub(crate) fn begin(&mut self) {
-        self.deciding = true;
+    /// Begins an evaluation in an instance whose memory is as `meter` says.
+    pub(crate) fn begin(&mut self, limits: &Limits, question: Question, meter: Meter) {
+        *self = Self {
+            meter,
+            question: Some(question),
+            host_calls_left: limits.host_calls,
+            log_bytes_left: limits.log_bytes,
+            result_bytes_max: limits.memory_bytes,
+            scratch: std::mem::take(&mut self.scratch),
+            ..Self::new(limits)
+        };
+    }
+
+    /// Ends the evaluation: what it read and logged. The question is forgotten: an idle instance holds no documents.
+    pub(crate) fn end(&mut self) -> (ReadSet, Vec<LogLine>) {
+        self.question = None;
+        (std::mem::take(&mut self.reads), std::mem::take(&mut self.log))
     }
 
     fn question(&self) -> Result<&Question, Stop> {
-        match &self.question {
-            Some(question) if self.deciding => Ok(question),
-            _ => Err(Stop::Trap("the policy called the host before it was asked".into())),
-        }
+        let before = || Stop::Trap("the policy called the host before it was asked".into());
+        self.question.as_ref().ok_or_else(before)
     }
 
     fn count_calls(&mut self, calls: u64) -> Result<(), Stop> {

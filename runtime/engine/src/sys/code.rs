@@ -1,5 +1,4 @@
-//! The only module with `unsafe`: machine code becomes a component that can run.
-#![allow(unsafe_code)]
+//! Machine code becomes a component that can run.
 
 use wasmtime::Engine;
 use wasmtime::component::Component;

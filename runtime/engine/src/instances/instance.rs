@@ -1,0 +1,257 @@
+//! One instance of a policy's component: it is asked, and put back into the pristine state.
+
+use std::sync::Arc;
+
+use verdict_core::limits::Limits;
+use verdict_core::outcome::{Answer, Fault, FaultCode};
+use wasmtime::component::{Component, ComponentExportIndex, Instance as Instantiated, TypedFunc, WasmList};
+use wasmtime::{AsContextMut, Store};
+
+use super::Snapshot;
+use crate::answer::{Decided, checked};
+use crate::capabilities::{Question, State};
+use crate::engine::deadline_ticks;
+use crate::fault::{instantiation_fault, runtime_fault};
+use crate::limits::Meter;
+use crate::sys::{Watch, Watched};
+
+pub(crate) type Decide = TypedFunc<(Arc<str>,), (Decided,)>;
+
+/// Fuel for the instrumentation's own functions. They are short, and their fuel is nobody's.
+const OWN_FUEL: u64 = 1 << 40;
+
+/// The component's `decide` is not the contract's.
+#[derive(Debug, thiserror::Error)]
+#[error("`decide` has another type: {0}")]
+pub(crate) struct WrongType(String);
+
+/// What an instance answered, if it did not fault, and the fuel that this took.
+pub(crate) type Answered = (Result<Answer, Fault>, u64);
+
+/// An instance, and the store that it lives in.
+pub(crate) struct Instance {
+    watched: Watched<Store<State>>,
+    decide: Decide,
+    accessors: Box<[Accessor]>,
+    /// As it was after instantiation.
+    meter: Meter,
+}
+
+/// The exports that the instrumentation added for one component instance; see [`crate::instrument`].
+pub(crate) struct AccessorIndex {
+    snapshot: ComponentExportIndex,
+    restore: ComponentExportIndex,
+    memories: Vec<ComponentExportIndex>,
+    inspect: [ComponentExportIndex; 3],
+}
+
+type Inspect = (TypedFunc<(), (u32,)>, TypedFunc<(u32,), (u64,)>, TypedFunc<(u32, u32), (u32,)>);
+
+struct Accessor {
+    restore: TypedFunc<(), ()>,
+    memories: Box<[TypedFunc<(), (WasmList<u8>,)>]>,
+    inspect: Inspect,
+}
+
+impl AccessorIndex {
+    /// All of a component; none if it is not instrumented.
+    pub(crate) fn all(component: &Component) -> Vec<Self> {
+        (0..).map_while(|k| Self::one(component, k)).collect()
+    }
+
+    fn one(component: &Component, k: u32) -> Option<Self> {
+        let export = |name: &str| component.get_export_index(None, &format!("verdict-state-{k}-{name}"));
+        Some(Self {
+            snapshot: export("snapshot")?,
+            restore: export("restore")?,
+            memories: (0..).map_while(|m| export(&format!("memory-{m}"))).collect(),
+            inspect: [export("globals")?, export("global")?, export("table")?],
+        })
+    }
+
+    /// Keeps the globals of a new instance.
+    fn take(&self, instance: &Instantiated, store: &mut Store<State>) -> wasmtime::Result<Accessor> {
+        let snapshot = instance.get_typed_func::<(), ()>(&mut *store, &self.snapshot)?;
+        snapshot.call(&mut *store, ())?;
+        let restore = instance.get_typed_func(&mut *store, &self.restore)?;
+        let memories = self.memories.iter().map(|index| instance.get_typed_func(&mut *store, index));
+        let memories = memories.collect::<wasmtime::Result<_>>()?;
+        let [globals, global, table] = &self.inspect;
+        let inspect = (
+            instance.get_typed_func(&mut *store, globals)?,
+            instance.get_typed_func(&mut *store, global)?,
+            instance.get_typed_func(&mut *store, table)?,
+        );
+        Ok(Accessor { restore, memories, inspect })
+    }
+}
+
+impl Instance {
+    /// Takes an instance that was just made, in its pristine state.
+    pub(crate) fn new(
+        mut store: Store<State>,
+        instance: &Instantiated,
+        decide: &ComponentExportIndex,
+        accessors: &[AccessorIndex],
+    ) -> wasmtime::Result<Self> {
+        let decide = instance.get_typed_func(&mut store, decide);
+        let decide = decide.map_err(|error| wasmtime::Error::new(WrongType(format!("{error:#}"))))?;
+        store.set_fuel(OWN_FUEL)?;
+        let accessors = accessors.iter().map(|accessor| accessor.take(instance, &mut store));
+        let accessors = accessors.collect::<wasmtime::Result<_>>()?;
+        let meter = store.data_mut().meter.pristine();
+        Ok(Self { watched: Watched::new(store), decide, accessors, meter })
+    }
+
+    /// Watches its memories from now on, so that [`Self::reset`] works.
+    pub(crate) fn watch(&mut self, watch: Watch) -> Result<(), Fault> {
+        let memories = self.memories(|memory| (memory.as_ptr(), memory.len())).map_err(|error| {
+            Fault::new(FaultCode::Unavailable, format!("the memory of an instance is not known: {error:#}"))
+        })?;
+        self.watched.watch(&memories, watch).map_err(|error| {
+            Fault::new(
+                FaultCode::Unavailable,
+                format!("the memory of an instance cannot be watched: {error}"),
+            )
+        })
+    }
+
+    /// What is seen of each memory.
+    fn memories<R>(&mut self, see: impl Fn(&[u8]) -> R) -> wasmtime::Result<Vec<R>> {
+        let Self { watched, accessors, .. } = self;
+        watched.running(|store| {
+            store.set_fuel(OWN_FUEL)?;
+            let memories = accessors.iter().flat_map(|accessor| accessor.memories.iter());
+            let see = |memory: &TypedFunc<(), (WasmList<u8>,)>| {
+                let (bytes,) = memory.call(&mut *store, ())?;
+                Ok(see(bytes.as_le_slice(&*store)))
+            };
+            memories.map(see).collect()
+        })
+    }
+
+    /// Copies of all memories.
+    pub(crate) fn snapshot(&mut self) -> wasmtime::Result<Snapshot> {
+        Ok(Snapshot::of(self.memories(<[u8]>::to_vec)?.iter().map(Vec::as_slice)))
+    }
+
+    /// Asks. What it read and logged is in [`Self::state`] then.
+    pub(crate) fn ask(
+        &mut self,
+        question: Question,
+        rule: &Arc<str>,
+        limits: &Limits,
+    ) -> Result<Answered, Fault> {
+        let Self { watched, decide, meter, .. } = self;
+        let asked = watched.running(|store| {
+            prepare(store, question, limits, meter).map_err(|error| instantiation_fault(&error))?;
+            let called = decide.call(&mut *store, (rule.clone(),));
+            let (decided,) = called.map_err(|error| runtime_fault(&error))?;
+            let left = store.get_fuel().map_err(|error| instantiation_fault(&error))?;
+            Ok((checked(decided, limits.output_bytes), limits.fuel.saturating_sub(left)))
+        });
+        if watched.failed() {
+            return Err(Fault::new(
+                FaultCode::Unavailable,
+                "the system did not let the policy write to its memory",
+            ));
+        }
+        asked
+    }
+
+    /// What the host keeps of the last evaluation.
+    pub(crate) fn state(&mut self) -> &mut State {
+        self.watched.store().data_mut()
+    }
+
+    /// Puts it back into the pristine state; false if that is not possible, and it is only to be dropped. To be called
+    /// after an answer: after a fault nothing is known of the instance.
+    pub(crate) fn reset(&mut self, snapshot: &Snapshot) -> bool {
+        if self.state().meter.grown() {
+            return false;
+        }
+        let Self { watched, accessors, .. } = self;
+        let restored = watched.running(|store| {
+            store.set_fuel(OWN_FUEL)?;
+            accessors.iter().try_for_each(|accessor| accessor.restore.call(&mut *store, ()))
+        });
+        watched.reset(snapshot);
+        restored.is_ok() && !watched.failed()
+    }
+
+    /// Bytes that a reset copies or compares.
+    pub(crate) fn reset_bytes(&self) -> usize {
+        self.watched.reset_bytes()
+    }
+
+    /// Everything that a guest could see of its own state.
+    pub(crate) fn observed(&mut self) -> wasmtime::Result<Observed> {
+        let memories = self.memories(<[u8]>::to_vec)?;
+        let Self { watched, accessors, .. } = self;
+        watched.running(|store| {
+            store.set_fuel(OWN_FUEL)?;
+            let (mut globals, mut tables) = (Vec::new(), Vec::new());
+            for accessor in accessors.iter() {
+                accessor.observe(store, &mut globals, &mut tables)?;
+            }
+            Ok(Observed { memories, globals, tables })
+        })
+    }
+}
+
+/// The state of an instance, as far as its own code could look at it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) memories: Vec<Vec<u8>>,
+    pub(crate) globals: Vec<u64>,
+    /// For each element whether it is null, then a mark for the end of the table.
+    pub(crate) tables: Vec<u32>,
+}
+
+/// What the accessor answers for an element beyond the end of a table, and for a table that is not there.
+const END_OF_TABLE: u32 = 2;
+const NO_TABLE: u32 = 3;
+
+impl Accessor {
+    fn observe(
+        &self,
+        store: &mut Store<State>,
+        globals: &mut Vec<u64>,
+        tables: &mut Vec<u32>,
+    ) -> wasmtime::Result<()> {
+        let (count, global, table) = &self.inspect;
+        for n in 0..count.call(&mut *store, ())?.0 {
+            globals.push(global.call(&mut *store, (n,))?.0);
+        }
+        for number in 0.. {
+            let mut last = NO_TABLE;
+            for element in 0.. {
+                last = table.call(&mut *store, (number, element))?.0;
+                if last == NO_TABLE {
+                    break;
+                }
+                tables.push(last);
+                if last == END_OF_TABLE {
+                    break;
+                }
+            }
+            if last == NO_TABLE {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a store ready for one evaluation: nothing of the last one is left on the host's side.
+fn prepare(
+    store: &mut Store<State>,
+    question: Question,
+    limits: &Limits,
+    meter: &Meter,
+) -> wasmtime::Result<()> {
+    store.set_fuel(limits.fuel)?;
+    store.as_context_mut().set_epoch_deadline(deadline_ticks(limits.wall_clock_ms));
+    store.data_mut().begin(limits, question, meter.clone());
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Where evaluations run: in an instance that is reset in place, or in a new one. [`Instances`] decides which, once for
+//! a policy; nothing else knows of it.
+//!
+//! An instance that answered is reset at once and waits, idle, for the next question to the same policy version. After
+//! a fault, or when its memory has grown, it is dropped. Idle instances of all policies share a budget.
+
+mod idle;
+mod instance;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use verdict_core::limits::Limits;
+use verdict_core::outcome::Fault;
+use wasmtime::component::{ComponentExportIndex, InstancePre};
+use wasmtime::{PoolConcurrencyLimitError, Store};
+
+use crate::capabilities::{Question, State};
+use crate::config;
+use crate::engine::{self, deadline_ticks};
+use crate::fault::instantiation_fault;
+use crate::limits::lifted_bytes_max;
+use crate::outcome::LogLine;
+use crate::reads::ReadSet;
+use crate::sys::Watch;
+pub(crate) use idle::Idle;
+use instance::AccessorIndex;
+pub(crate) use instance::{Answered, Instance, WrongType};
+pub(crate) use snapshot::Snapshot;
+pub(crate) use verify::Verification;
+pub use verify::VerificationCounts;
+
+/// Memories that are copied or compared as a whole may have this many bytes together; beyond it a new instance is
+/// faster.
+const COMPARED_BYTES_MAX: usize = 2 << 20;
+/// How many instances make way for a new one before there is no room.
+const EVICTIONS_MAX: u32 = 256;
+
+/// The instances of one policy.
+pub(crate) struct Instances {
+    engine: Arc<engine::Inner>,
+    made: InstancePre<State>,
+    decide: ComponentExportIndex,
+    accessors: Vec<AccessorIndex>,
+    limits: Limits,
+    /// How instances are reset; the reason if they are not.
+    reset: Result<Reset, String>,
+    /// Why a policy that could be reset is not any more.
+    stopped: OnceLock<String>,
+    idle: Mutex<Vec<Box<Instance>>>,
+    idle_count: AtomicUsize,
+    asked: AtomicBool,
+}
+
+struct Reset {
+    watch: Watch,
+    snapshot: Snapshot,
+}
+
+/// What came of one evaluation, on the host's side.
+pub(crate) struct Evaluated {
+    pub(crate) answered: Result<Answered, Fault>,
+    pub(crate) memory_bytes: usize,
+    pub(crate) reads: ReadSet,
+    pub(crate) log: Vec<LogLine>,
+}
+
+impl Evaluated {
+    /// Nothing was asked.
+    pub(crate) fn fault(fault: Fault) -> Self {
+        Self { answered: Err(fault), memory_bytes: 0, reads: ReadSet::default(), log: Vec::new() }
+    }
+}
+
+impl Instances {
+    /// Makes one instance, so that what cannot be instantiated is known now, and decides how evaluations get theirs.
+    /// `instrumented` says why a component is not.
+    pub(crate) fn new(
+        engine: Arc<engine::Inner>,
+        made: InstancePre<State>,
+        decide: ComponentExportIndex,
+        limits: Limits,
+        instrumented: Result<(), String>,
+    ) -> Result<Arc<Self>, wasmtime::Error> {
+        let accessors = AccessorIndex::all(made.component());
+        let mut instances = Self {
+            engine,
+            made,
+            decide,
+            accessors,
+            limits,
+            reset: Err(String::new()),
+            stopped: OnceLock::new(),
+            idle: Mutex::default(),
+            idle_count: AtomicUsize::new(0),
+            asked: AtomicBool::new(false),
+        };
+        let mut first = instances.instantiate()?;
+        instances.reset = match instrumented {
+            Ok(()) => instances.choose(&mut first)?,
+            Err(why) => Err(why),
+        };
+        let instances = Arc::new(instances);
+        if instances.reset.is_ok() {
+            instances.engine.idle.register(Arc::downgrade(&instances));
+        }
+        Ok(instances)
+    }
+
+    fn choose(&self, first: &mut Instance) -> wasmtime::Result<Result<Reset, String>> {
+        let watch = match self.engine.instances() {
+            config::Instances::New => return Ok(Err("this host makes a new instance each time".into())),
+            config::Instances::Protected => Watch::Protection,
+            config::Instances::Copied => Watch::Comparison,
+        };
+        if self.accessors.is_empty() {
+            return Ok(Err("it has no state that the instrumentation knows".into()));
+        }
+        let bytes = first.state().meter.memory_bytes;
+        if watch == Watch::Comparison && bytes > COMPARED_BYTES_MAX {
+            return Ok(Err(format!(
+                "its memory of {bytes} bytes is larger than the {COMPARED_BYTES_MAX} that this host compares"
+            )));
+        }
+        let snapshot = first.snapshot()?;
+        Ok(match first.watch(watch) {
+            Ok(()) => Ok(Reset { watch, snapshot }),
+            Err(fault) => Err(fault.message),
+        })
+    }
+
+    /// Why instances are not reset in place; none if they are.
+    pub(crate) fn new_because(&self) -> Option<&str> {
+        self.reset.as_ref().err().or_else(|| self.stopped.get()).map(String::as_str)
+    }
+
+    /// Asks in an instance that is in its pristine state.
+    pub(crate) fn evaluate(&self, question: Question, rule: &Arc<str>) -> Result<Evaluated, Fault> {
+        let Some(reset) = self.reset.as_ref().ok().filter(|_| self.stopped.get().is_none()) else {
+            let mut instance = self.make(None)?;
+            return Ok(self.ask(&mut instance, question, rule));
+        };
+        let again = self.engine.verification.as_ref().and_then(|due| due.next(&question));
+        let mut instance = match self.take() {
+            Some(instance) => instance,
+            None => Box::new(self.make(Some(reset.watch))?),
+        };
+        let evaluated = self.ask(&mut instance, question, rule);
+        let pristine = evaluated.answered.is_ok() && instance.reset(&reset.snapshot);
+        if let Some(question) = again {
+            self.verify(&evaluated, pristine.then_some(&mut *instance), question, rule);
+        }
+        if pristine && self.stopped.get().is_none() {
+            self.put_back(instance);
+        }
+        Ok(evaluated)
+    }
+
+    pub(crate) fn ask(&self, instance: &mut Instance, question: Question, rule: &Arc<str>) -> Evaluated {
+        let answered = instance.ask(question, rule, &self.limits);
+        let state = instance.state();
+        let (reads, log) = state.end();
+        Evaluated { answered, memory_bytes: state.meter.memory_bytes, reads, log }
+    }
+
+    /// A new instance. Where there is no room for it, idle ones of any policy make way.
+    fn make(&self, watch: Option<Watch>) -> Result<Instance, Fault> {
+        let mut evictions = 0;
+        let mut instance = loop {
+            match self.instantiate() {
+                Ok(instance) => break instance,
+                Err(error) if error.is::<PoolConcurrencyLimitError>() && evictions < EVICTIONS_MAX => {
+                    evictions += 1;
+                    if !self.engine.idle.evict() {
+                        return Err(instantiation_fault(&error));
+                    }
+                }
+                Err(error) => return Err(instantiation_fault(&error)),
+            }
+        };
+        if let Some(watch) = watch {
+            instance.watch(watch)?;
+        }
+        Ok(instance)
+    }
+
+    /// An instance that nobody watches, and that keeps its state.
+    #[cfg(feature = "bench")]
+    pub(crate) fn warm(&self) -> Result<Instance, Fault> {
+        self.make(None)
+    }
+
+    fn instantiate(&self) -> wasmtime::Result<Instance> {
+        let limits = &self.limits;
+        let mut store = Store::try_new(&self.engine.wasmtime, State::new(limits))?;
+        store.limiter(|state| &mut state.meter);
+        store.set_epoch_deadline(deadline_ticks(limits.wall_clock_ms));
+        store.set_hostcall_fuel(lifted_bytes_max(limits));
+        store.set_fuel(limits.fuel)?;
+        let instance = self.made.instantiate(&mut store)?;
+        Instance::new(store, &instance, &self.decide, &self.accessors)
+    }
+
+    fn take(&self) -> Option<Box<Instance>> {
+        // Only written when it changes: other threads read it.
+        if !self.asked.load(Ordering::Relaxed) {
+            self.asked.store(true, Ordering::Relaxed);
+        }
+        let instance = self.idle().pop()?;
+        self.idle_count.fetch_sub(1, Ordering::Relaxed);
+        self.engine.idle.remove(Idle::cost(instance.reset_bytes()));
+        Some(instance)
+    }
+
+    fn put_back(&self, instance: Box<Instance>) {
+        let bytes = Idle::cost(instance.reset_bytes());
+        if instance.reset_bytes() > COMPARED_BYTES_MAX {
+            return;
+        }
+        self.idle().push(instance);
+        self.idle_count.fetch_add(1, Ordering::Relaxed);
+        self.engine.idle.add(bytes);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
+        // Pushing and popping leave nothing half done.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.idle_count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it was asked since this was last called.
+    fn take_chance(&self) -> bool {
+        self.asked.swap(false, Ordering::Relaxed)
+    }
+
+    fn drop_one(&self) -> bool {
+        let asked = self.asked.load(Ordering::Relaxed);
+        let dropped = self.take();
+        self.asked.store(asked, Ordering::Relaxed);
+        dropped.is_some()
+    }
+}
+
+impl Drop for Instances {
+    fn drop(&mut self) {
+        while self.take().is_some() {}
+    }
+}
