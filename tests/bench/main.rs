@@ -1,5 +1,6 @@
-//! The figures of `make bench`: evaluation and loading, the ledger, and one policy over HTTP beside a bare server and
-//! Open Policy Agent. Prints a table and writes `target/bench/results.json`.
+//! The figures of `make bench`: decisions beside other engines on the same work, documents, fuel, the ledger, and one
+//! policy over HTTP beside a bare server and Open Policy Agent. Prints a table and writes `target/bench/results.json`.
+//! README.md says what each figure is.
 //!
 //! Built with --release it takes the `verdict` that was built so too.
 
@@ -7,14 +8,18 @@ mod bare;
 mod figures;
 mod http;
 mod opa;
+mod peers;
+mod plan;
 mod process;
+mod rounds;
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use figures::Figures;
-use verdict_tests::server::{binary, library, root, text};
+use rounds::Contestant;
+use verdict_tests::server::{binary, root, text};
 
 /// The policy that is asked everywhere.
 pub(crate) const POLICY: &str = "role-based-access";
@@ -24,19 +29,58 @@ pub(crate) const INPUT: &str = r#"{"user": "bob", "action": "update", "type": "c
 /// A program of ours that only measures takes no longer.
 const PART_TIME_MAX: Duration = Duration::from_secs(180);
 
+/// The parts, in the order in which they run; `BENCH_ONLY` names some of them, with commas.
+const PARTS: [&str; 7] = ["decide", "peers", "document", "fuel", "hostile", "ledger", "http"];
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(bare::ARGUMENT) {
         return bare::serve(&arguments.next().expect("the answer's file follows"));
     }
-    let folder = root().join("target/bench");
-    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    let only: Vec<&str> = only.split(',').filter(|part| !part.is_empty()).collect();
+    assert!(only.iter().all(|part| PARTS.contains(part)), "BENCH_ONLY names some of {PARTS:?}");
+    let wanted = |part: &str| only.is_empty() || only.contains(&part);
     let mut figures = Figures::new();
-    part(&mut figures, engine());
-    part(&mut figures, ledger());
-    http::measure(&mut figures, seconds());
+    contest(&mut figures, wanted("decide"), wanted("peers"));
+    for name in ["document", "fuel", "hostile"].into_iter().filter(|name| wanted(name)) {
+        if root().join("runtime/engine/benches").join(name).with_extension("rs").is_file() {
+            part(&mut figures, engine(name));
+        } else {
+            figures.skip(name, "the engine has no such bench program");
+        }
+    }
+    if wanted("ledger") {
+        part(&mut figures, cargo(&["-p", "verdict-ledger", "--bench", "append"]));
+    }
+    if wanted("http") {
+        http::measure(&mut figures, seconds());
+    }
     print!("{}", figures.table());
-    std::fs::write(folder.join("results.json"), figures.json()).expect("the results can be written");
+    // What was not measured in the same run is not in the same file.
+    let file = if only.is_empty() { "results.json" } else { "results-part.json" };
+    std::fs::write(root().join("target/bench").join(file), figures.json())
+        .expect("the results can be written");
+}
+
+/// Decisions and the peers of the same work, in turns.
+fn contest(figures: &mut Figures, decide: bool, peers: bool) {
+    if !decide && !peers {
+        return;
+    }
+    let gdrive = plan::gdrive();
+    let mut contestants = Vec::new();
+    if decide {
+        if gdrive.is_none() {
+            figures.skip("decide.gdrive", "the questions were not generated; see `make bench`");
+        }
+        let plan = plan::write(gdrive.as_deref());
+        contestants.push(Contestant::start("decide", engine("decide").env("VERDICT_BENCH_PLAN", plan)));
+    }
+    if peers {
+        contestants.extend(peers::start(figures, gdrive.as_deref()));
+    }
+    rounds::measure(figures, contestants);
 }
 
 /// How long one load of HTTP lasts.
@@ -60,19 +104,10 @@ fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-fn engine() -> Command {
-    let mut command =
-        cargo(&["-p", "verdict-engine", "--features", "verdict-engine/bench", "--bench", "decide"]);
+fn engine(name: &str) -> Command {
+    let mut command = cargo(&["-p", "verdict-engine", "--features", "verdict-engine/bench", "--bench", name]);
+    command.env("VERDICT_BENCH_COMMAND", binary());
     command
-        .env("VERDICT_BENCH_BUILD", library().join(POLICY))
-        .env("VERDICT_BENCH_COMMAND", binary())
-        .env("VERDICT_BENCH_DATA", data())
-        .env("VERDICT_BENCH_INPUT", INPUT);
-    command
-}
-
-fn ledger() -> Command {
-    cargo(&["-p", "verdict-ledger", "--bench", "append"])
 }
 
 /// Runs a program that prints figures as lines of JSON.

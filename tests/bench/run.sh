@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: gets the client and the peer, builds everything with --release, then measures with nothing compiling
 # beside it. What cannot be had is skipped and said. BENCH_SECONDS (6): how long one load of HTTP lasts.
+# BENCH_ONLY=decide,peers: only some of the parts decide, peers, document, fuel, hostile, ledger and http.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -41,10 +42,31 @@ if [ ! -x "$tools/bin/opa" ] && command -v go >/dev/null; then
 fi
 if [ -x "$tools/bin/opa" ]; then export VERDICT_BENCH_OPA=$tools/bin/opa; else say 'opa cannot be had: no peer'; fi
 
+# The peers that run in process, each at a fixed version with a lock of its own.
+if command -v go >/dev/null; then
+  say 'building the peer that is Open Policy Agent in process (the first time: some minutes)'
+  if (cd tests/bench/peers/opa && GOFLAGS=-mod=mod timeout 600 nice go build -o "$root/target/bench/peers/opa" .) \
+    >"$root/target/bench/opa-peer.txt" 2>&1; then export VERDICT_BENCH_PEER_OPA=$root/target/bench/peers/opa
+  else say 'it does not build: see target/bench/opa-peer.txt'; fi
+fi
+say 'building the peers that are crates: regorus and Cedar (the first time: some minutes)'
+if timeout 1800 nice "$cargo" build --quiet --release --locked --manifest-path tests/bench/peers/Cargo.toml \
+  --target-dir target/bench/peers >"$root/target/bench/crate-peers.txt" 2>&1
+then export VERDICT_BENCH_PEER_CRATES=$root/target/bench/peers/release/verdict-bench-peers
+else say 'they do not build: see target/bench/crate-peers.txt'; fi
+
+# The questions that document sharing and Cedar are both asked.
+if timeout 600 "$cargo" build --quiet --manifest-path guest-policies/Cargo.toml --target-dir target/test-guests \
+  -p document-sharing --example questions
+then export VERDICT_BENCH_QUESTIONS=$root/target/test-guests/debug/examples/questions
+else say 'the generator of questions does not build: no figures of gdrive'; fi
+
 say 'building with --release (the first time this compiles wasmtime: some minutes)'
 # `-p verdict-cli` everywhere: it gives shared dependencies the same features, so that wasmtime is compiled once.
 "$cargo" build --quiet --release -p verdict-cli
-"$cargo" bench --quiet --no-run -p verdict-cli -p verdict-engine --features verdict-engine/bench --bench decide
+benches=()
+for bench in runtime/engine/benches/*; do benches+=(--bench "$(basename "$bench" .rs)"); done
+"$cargo" bench --quiet --no-run -p verdict-cli -p verdict-engine --features verdict-engine/bench "${benches[@]}"
 "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-ledger --bench append
 "$cargo" build --quiet --release -p verdict-cli -p verdict-tests --bin verdict-bench
 timeout 900 target/release/verdict-bench
