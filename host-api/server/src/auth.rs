@@ -8,9 +8,24 @@ use sha2::{Digest, Sha256};
 /// The shortest token, in bytes: 128 bits in base64 have 22.
 const TOKEN_BYTES_MIN: usize = 22;
 
-/// Names and the hashes of their tokens.
+/// Callers and the hashes of their tokens.
 #[derive(Clone, Default)]
-pub struct Tokens(Vec<(String, [u8; 32])>);
+pub struct Tokens(Vec<(Caller, [u8; 32])>);
+
+/// One who may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller(String);
+
+impl Caller {
+    fn new(name: &str) -> Self {
+        Self(serde_json::json!({ "name": name }).to_string())
+    }
+
+    /// As a record commits to it, and as evidence keeps it.
+    pub(crate) fn json(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The token file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +62,13 @@ impl Tokens {
             if token.len() < TOKEN_BYTES_MIN {
                 return Err(TokenError::Short(index + 1));
             }
-            tokens.push((name.to_owned(), Sha256::digest(token).into()));
+            tokens.push((Caller::new(name), Sha256::digest(token).into()));
         }
         if tokens.is_empty() { Err(TokenError::Empty) } else { Ok(Self(tokens)) }
     }
 
     /// Who the request comes from; none where no token of the file was given.
-    pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<&str> {
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<&Caller> {
         let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
         let (scheme, token) = value.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -61,13 +76,13 @@ impl Tokens {
         }
         // Comparing hashes tells an attacker who measures time nothing about the token.
         let hash: [u8; 32] = Sha256::digest(token.trim()).into();
-        self.0.iter().find(|(_, known)| *known == hash).map(|(name, _)| name.as_str())
+        self.0.iter().find(|(_, known)| *known == hash).map(|(caller, _)| caller)
     }
 }
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.0.iter().map(|(caller, _)| caller)).finish()
     }
 }
 
@@ -77,16 +92,18 @@ mod tests {
 
     const FILE: &str = "# who may ask\n\nshop 0123456789abcdefghijklmn\n";
 
+    const SHOP: &str = r#"{"name":"shop"}"#;
+
     fn caller(authorization: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, authorization.parse().unwrap());
-        Tokens::parse(FILE).unwrap().caller(&headers).map(ToOwned::to_owned)
+        Tokens::parse(FILE).unwrap().caller(&headers).map(|caller| caller.json().to_owned())
     }
 
     #[test]
     fn knows_a_caller_by_its_token_only() {
-        assert_eq!(caller("Bearer 0123456789abcdefghijklmn").as_deref(), Some("shop"));
-        assert_eq!(caller("bearer 0123456789abcdefghijklmn").as_deref(), Some("shop"));
+        assert_eq!(caller("Bearer 0123456789abcdefghijklmn").as_deref(), Some(SHOP));
+        assert_eq!(caller("bearer 0123456789abcdefghijklmn").as_deref(), Some(SHOP));
         for wrong in ["Bearer 0123456789abcdefghijklm", "Basic 0123456789abcdefghijklmn", "Bearer", "shop"] {
             assert_eq!(caller(wrong), None, "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! The decision routes and their wire types.
+//! The decision routes, and what a question looks like.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use verdict::core::digest::Digest;
 use verdict::core::name::PolicyName;
-use verdict::core::outcome::{Fault, Party, Reason};
 use verdict::core::time::Timestamp;
 use verdict::{DecideError, Decision, Pending, ReceiptState, Request};
 
+use crate::auth::Caller;
 use crate::error::{ApiError, fault_status, json};
 use crate::routes::App;
+use crate::{door, wire};
 
 /// Up to this fuel limit, some milliseconds, a policy runs on the thread that read its request; others run on a
 /// bounded pool, where they cannot hold up requests.
@@ -32,63 +32,40 @@ struct Question<'a> {
     decision_time: Option<Timestamp>,
 }
 
-/// A decision on the wire. Exactly one of `value`, `undefined` and `fault` is there.
-#[derive(Serialize)]
-struct Wire<'a> {
-    decision_id: &'a str,
-    policy: &'a PolicyName,
-    version: &'a str,
-    component: Digest,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Digest>,
-    rule: &'a str,
-    allow: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    undefined: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<WireFault<'a>>,
-    reasons: &'a [Reason],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fuel: Option<u64>,
-    decision_time: Timestamp,
-    received_at: Timestamp,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    repeated: bool,
-    recorded: bool,
-}
-
-#[derive(Serialize)]
-struct WireFault<'a> {
-    party: Party,
-    #[serde(flatten)]
-    fault: &'a Fault,
-}
-
-/// `POST /v1/tenants/{tenant}/policies/{name}/decide`
-pub(crate) async fn decide(
+/// `POST /v1/tenants/{tenant}/policies/{name}/decide`, where the path was written in a way that only the router reads.
+pub(crate) async fn routed(
     State(app): State<Arc<App>>,
     Path((tenant, name)): Path<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, ApiError> {
-    let policy: PolicyName = format!("{tenant}/{name}")
-        .parse()
-        .map_err(|error: verdict::core::name::NameError| ApiError::bad_request(error.to_string()))?;
-    let question: Question<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
-    let caller = app.tokens.as_ref().and_then(|tokens| tokens.caller(&headers));
+) -> Response {
+    let policy = PolicyName::of(&tenant, &name).map_err(|error| ApiError::bad_request(error.to_string()));
+    let decided = match (policy, app.caller(&headers)) {
+        (Ok(policy), Ok(caller)) => decide(&app, policy, caller, &body).await,
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    };
+    door::routed(decided)
+}
+
+/// Asks the policy, and returns the decision as it goes to the caller, with its status.
+pub(crate) async fn decide(
+    app: &Arc<App>,
+    policy: PolicyName,
+    caller: Option<&Caller>,
+    body: &[u8],
+) -> Result<(StatusCode, Vec<u8>), ApiError> {
+    let question: Question<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     let request = Request {
         rule: question.rule,
         input: question.input.get().as_bytes().to_vec(),
         id: question.id,
         decision_time: question.decision_time,
-        caller: caller.map(|name| serde_json::json!({ "name": name }).to_string()),
+        caller: caller.map(|caller| caller.json().to_owned()),
         policy,
     };
-    let pending = evaluate(&app, request).await?;
+    let pending = evaluate(app, request).await?;
     let pending = pending.map_err(|error| ApiError::of_decision(error, question.input.get()))?;
-    Ok(answer(&pending.durable().await?))
+    said(&pending.durable().await?)
 }
 
 async fn evaluate(app: &Arc<App>, request: Request) -> Result<Result<Pending, DecideError>, ApiError> {
@@ -117,31 +94,14 @@ fn malformed(error: &serde_json::Error) -> ApiError {
     ApiError::bad_request(format!("the body cannot be read: {error}; {help}"))
 }
 
-fn answer(decision: &Decision) -> Response {
-    let (value, reasons, fault) = match &decision.result {
-        Ok(answer) => (answer.value.as_deref(), answer.reasons.as_slice(), None),
-        Err(fault) => (None, [].as_slice(), Some(fault)),
+/// A decision's status and text.
+fn said(decision: &Decision) -> Result<(StatusCode, Vec<u8>), ApiError> {
+    let status = decision.result.as_ref().err().map_or(StatusCode::OK, fault_status);
+    let unwritable = |error: std::io::Error| {
+        tracing::error!(%error, "a decision has no form in JSON");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the decision cannot be written")
     };
-    let wire = Wire {
-        decision_id: &decision.id,
-        policy: &decision.policy,
-        version: &decision.version,
-        component: decision.component,
-        data: decision.data,
-        rule: &decision.rule,
-        allow: decision.allow,
-        // The engine has checked that the value is JSON.
-        value: value.and_then(|text| serde_json::from_str(text).ok()),
-        undefined: decision.result.is_ok() && value.is_none(),
-        fault: fault.map(|fault| WireFault { party: fault.code.party(), fault }),
-        reasons,
-        fuel: decision.fuel,
-        decision_time: decision.decision_time,
-        received_at: decision.received_at,
-        repeated: decision.repeated,
-        recorded: decision.index.is_some(),
-    };
-    json(fault.map_or(StatusCode::OK, fault_status), &wire)
+    Ok((status, wire::text(decision).map_err(unwritable)?))
 }
 
 /// `GET /v1/tenants/{tenant}/decisions/{id}`
@@ -151,7 +111,7 @@ pub(crate) async fn decision(
 ) -> Result<Response, ApiError> {
     let tenant = crate::routes::tenant(&tenant)?;
     match app.host.decision(&tenant, &id)? {
-        Some(decision) => Ok(answer(&decision)),
+        Some(decision) => Ok(door::routed(said(&decision))),
         None => Err(ApiError::not_found("no decision has this id, or its evidence was erased")),
     }
 }

@@ -19,9 +19,11 @@
 
 mod auth;
 mod decide;
+mod door;
 mod error;
 mod listen;
 mod routes;
+mod wire;
 
 pub use auth::{TokenError, Tokens};
 pub use listen::{Listen, ListenError, Options, Server};

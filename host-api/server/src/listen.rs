@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +18,8 @@ use tower_http::timeout::TimeoutLayer;
 use verdict::Host;
 
 use crate::auth::Tokens;
-use crate::routes::router;
+use crate::door::Door;
+use crate::routes::{App, router};
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,14 +169,20 @@ impl Server {
             axum::http::StatusCode::SERVICE_UNAVAILABLE,
             self.options.request_timeout,
         );
-        let router = router(self.host.clone(), &self.options).layer(timeout);
+        let app = Arc::new(App::new(self.host.clone(), &self.options));
+        let door = Arc::new(Door {
+            router: router(&app, &self.options).layer(timeout),
+            app,
+            request_timeout: self.options.request_timeout,
+            body_bytes_max: self.options.body_bytes_max,
+        });
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(self.options.connections_max));
         loop {
             tokio::select! {
                 accepted = self.accept(&connections) => {
                     if let Some((io, permit)) = accepted {
-                        self.serve(io, permit, router.clone(), &graceful);
+                        self.serve(io, permit, &door, &graceful);
                     }
                 }
                 _ = hangup.recv() => reload(self.host.clone()),
@@ -228,9 +234,11 @@ impl Server {
         &self,
         io: Box<dyn Io>,
         permit: OwnedSemaphorePermit,
-        router: Router,
+        door: &Arc<Door>,
         graceful: &GracefulShutdown,
     ) {
+        let door = Arc::clone(door);
+        let service = service_fn(move |request| Arc::clone(&door).answer(request));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -243,8 +251,7 @@ impl Server {
             .max_concurrent_streams(256)
             .max_header_list_size(32 << 10)
             .keep_alive_interval(Duration::from_secs(20));
-        let connection =
-            builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router)).into_owned();
+        let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use verdict::Host;
 use verdict::core::name::Tenant;
 
-use crate::auth::Tokens;
+use crate::auth::{Caller, Tokens};
 use crate::error::{ApiError, json};
 use crate::{decide, listen::Options};
 
@@ -24,21 +24,34 @@ pub(crate) struct App {
     pub(crate) long_evaluations: Arc<Semaphore>,
 }
 
-/// The router. Without tokens everybody who can connect may ask; [`crate::Server::bind`] sees to it that this is
-/// nobody from elsewhere.
-pub(crate) fn router(host: Host, options: &Options) -> Router {
-    let app = Arc::new(App {
-        host,
-        tokens: options.tokens.clone(),
-        long_evaluations: Arc::new(Semaphore::new(options.long_evaluations_max)),
-    });
+impl App {
+    pub(crate) fn new(host: Host, options: &Options) -> Self {
+        let long_evaluations = Arc::new(Semaphore::new(options.long_evaluations_max));
+        Self { host, tokens: options.tokens.clone(), long_evaluations }
+    }
+
+    /// Who asks; none where nobody needs to say. Without tokens everybody who can connect may ask;
+    /// [`crate::Server::bind`] sees to it that this is nobody from elsewhere.
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Option<&Caller>, ApiError> {
+        match &self.tokens {
+            None => Ok(None),
+            Some(tokens) => tokens.caller(headers).map(Some).ok_or_else(|| {
+                let message = "give a token of the server's token file as `Authorization: Bearer TOKEN`";
+                ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+            }),
+        }
+    }
+}
+
+/// The router.
+pub(crate) fn router(app: &Arc<App>, options: &Options) -> Router {
     let guarded = Router::new()
         .route("/v1/policies", get(policies))
-        .route("/v1/tenants/{tenant}/policies/{name}/decide", post(decide::decide))
+        .route("/v1/tenants/{tenant}/policies/{name}/decide", post(decide::routed))
         .route("/v1/tenants/{tenant}/decisions/{id}", get(decide::decision))
         .route("/v1/tenants/{tenant}/decisions/{id}/receipt", get(decide::receipt))
         .route("/v1/tenants/{tenant}/log/tile/entries/{*path}", get(log_entries))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), authenticate));
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), authenticate));
     // Hash tiles and checkpoints are public: they betray nothing, and a monitor needs no account.
     let public = Router::new()
         .route("/v1/tenants/{tenant}/log/{*path}", get(log_resource))
@@ -56,16 +69,13 @@ pub(crate) fn router(host: Host, options: &Options) -> Router {
         })
         .layer(tower_http::limit::RequestBodyLimitLayer::new(options.body_bytes_max))
         .layer(axum::extract::DefaultBodyLimit::max(options.body_bytes_max))
-        .with_state(app)
+        .with_state(Arc::clone(app))
 }
 
 async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match &app.tokens {
-        Some(tokens) if tokens.caller(request.headers()).is_none() => {
-            let message = "give a token of the server's token file as `Authorization: Bearer TOKEN`";
-            ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message).into_response()
-        }
-        _ => next.run(request).await,
+    match app.caller(request.headers()) {
+        Err(error) => error.into_response(),
+        Ok(_) => next.run(request).await,
     }
 }
 

@@ -101,6 +101,19 @@ pub struct PolicyName {
 }
 
 impl PolicyName {
+    /// The policy with this name inside a tenant.
+    ///
+    /// # Errors
+    /// When one of the two is not a label.
+    pub fn of(tenant: &str, name: &str) -> Result<Self, NameError> {
+        let tenant = tenant.parse()?;
+        if is_label(name) {
+            Ok(Self { tenant, name: name.into() })
+        } else {
+            Err(NameError::new(name, "policy name inside a tenant", LABEL))
+        }
+    }
+
     /// The tenant that the policy belongs to.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
@@ -116,13 +129,10 @@ impl FromStr for PolicyName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let error =
-            || NameError::new(text, "policy name", "`name` or `tenant/name`, each a label of a-z, 0-9 and -");
-        let (tenant, name) = match text.split_once('/') {
-            Some((tenant, name)) => (tenant.parse().map_err(|_| error())?, name),
-            None => (Tenant::default(), text),
-        };
-        if is_label(name) { Ok(Self { tenant, name: name.into() }) } else { Err(error()) }
+        let (tenant, name) = text.split_once('/').unwrap_or(("default", text));
+        Self::of(tenant, name).map_err(|_| {
+            NameError::new(text, "policy name", "`name` or `tenant/name`, each a label of a-z, 0-9 and -")
+        })
     }
 }
 
@@ -176,6 +186,8 @@ mod tests {
         let name: PolicyName = "loan-eligibility".parse().unwrap();
         assert_eq!(name.to_string(), "default/loan-eligibility");
         assert_eq!("acme/loan".parse::<PolicyName>().unwrap().tenant().as_str(), "acme");
+        assert_eq!(PolicyName::of("acme", "loan"), "acme/loan".parse());
+        assert!(PolicyName::of("acme", "a/b").is_err() && PolicyName::of("", "loan").is_err());
     }
 
     #[test]

@@ -13,11 +13,12 @@ use verdict_core::time::Timestamp;
 use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, LogLine, Outcome, Query};
 use verdict_ledger::{Append, LogName};
 
+use crate::Inner;
 use crate::error::{DecideError, HostError};
 use crate::evidence::Evidence;
 use crate::ids::Slot;
 use crate::load::Active;
-use crate::{Inner, state};
+use crate::random::random;
 
 /// One question.
 #[derive(Debug, Clone)]
@@ -191,7 +192,10 @@ impl Inner {
             caller: request.caller.unwrap_or_else(|| "null".into()),
         };
         match request.id {
-            None => self.evaluate(&active, Question { id: new_id(), ..question }),
+            None => {
+                let id = new_id(received_at)?;
+                self.evaluate(&active, Question { id, ..question })
+            }
             Some(id) if !is_id(&id) => Err(DecideError::MalformedId(id.chars().take(80).collect())),
             Some(id) => self.decide_once(&active, Question { id, ..question }),
         }
@@ -331,7 +335,7 @@ fn write(
         Field::Caller => question.caller.as_str(),
         Field::Answer | Field::Reasons | Field::Fuel | Field::Reads => outcome_fields.text(field),
     };
-    let salts = state::random::<{ 32 * Field::ALL.len() }>()?;
+    let salts = random::<{ 32 * Field::ALL.len() }>()?;
     let (salts, _) = salts.as_chunks::<32>();
     let fields: Vec<(Field, Salt, Vec<u8>)> = Field::ALL
         .iter()
@@ -387,6 +391,8 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// A new decision id: UUID version 7 (RFC 9562), so that ids sort by time.
-fn new_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+fn new_id(now: Timestamp) -> Result<String, HostError> {
+    let ms = u64::try_from(now.millis()).unwrap_or_default();
+    let id = uuid::Builder::from_unix_timestamp_millis(ms, &random()?).into_uuid();
+    Ok(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned())
 }

@@ -26,6 +26,7 @@ mod error;
 mod evidence;
 mod ids;
 mod load;
+mod random;
 mod recorded;
 pub mod replay;
 mod state;

@@ -1,0 +1,160 @@
+//! What every request passes first. A decision is answered from here; everything else goes through the router.
+//!
+//! The router finds one of a dozen routes, boxes what it hands from layer to layer, and registers a timer: for a
+//! decision, which takes microseconds, that was a third of all its time.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use tower::ServiceExt;
+use verdict::core::name::PolicyName;
+
+use crate::decide;
+use crate::error::ApiError;
+use crate::routes::App;
+
+/// An answer's body: whole, or what the router made.
+pub(crate) type Body = Either<Full<Bytes>, axum::body::Body>;
+
+/// What a connection asks.
+pub(crate) struct Door {
+    pub(crate) app: Arc<App>,
+    pub(crate) router: Router,
+    pub(crate) request_timeout: Duration,
+    pub(crate) body_bytes_max: usize,
+}
+
+impl Door {
+    /// Answers one request.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<hyper::Response<Body>, Infallible> {
+        let Some(policy) = asked(&request) else {
+            // In a box: a decision should not have to move the room for it.
+            let routed = Box::pin(self.router.clone().oneshot(request)).await;
+            return routed.map(|response| response.map(Either::Right));
+        };
+        let decided = tokio::time::timeout(self.request_timeout, self.decide(policy, request)).await;
+        let late = |_| {
+            let message = "the request took too long; ask again";
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message))
+        };
+        match decided.unwrap_or_else(late) {
+            Ok((status, text)) => Ok(whole(status, text)),
+            Err(error) => Ok(error.into_response().map(Either::Right)),
+        }
+    }
+
+    async fn decide(
+        &self,
+        policy: PolicyName,
+        request: Request<Incoming>,
+    ) -> Result<(StatusCode, Vec<u8>), ApiError> {
+        // Before a byte of the body is read.
+        let caller = self.app.caller(request.headers())?;
+        let body = read(request.into_body(), self.body_bytes_max).await?;
+        decide::decide(&self.app, policy, caller, &body).await
+    }
+}
+
+fn whole(status: StatusCode, text: Vec<u8>) -> hyper::Response<Body> {
+    let mut response = hyper::Response::new(Either::Left(Full::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The policy that a request wants a decision of. Whatever is not exactly such a request, the router sees to.
+fn asked<B>(request: &Request<B>) -> Option<PolicyName> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    let path = request.uri().path().strip_prefix("/v1/tenants/")?.strip_suffix("/decide")?;
+    let (tenant, name) = path.split_once("/policies/")?;
+    PolicyName::of(tenant, name).ok()
+}
+
+/// The whole body. One that came with the head, as small ones do, is not copied.
+async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let too_large = || {
+        let message = format!("the body may have {bytes_max} bytes");
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
+    };
+    if usize::try_from(body.size_hint().lower()).map_or(true, |bytes| bytes > bytes_max) {
+        return Err(too_large());
+    }
+    let mut first = Bytes::new();
+    let mut all = Vec::new();
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
+        let frame = frame.map_err(|_| ApiError::bad_request("the body broke off"))?;
+        // Trailers say nothing here.
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len().max(all.len()).saturating_add(data.len()) > bytes_max {
+            return Err(too_large());
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            if all.is_empty() {
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.into() })
+}
+
+/// The answer of the router's own route, for requests that only it can read.
+pub(crate) fn routed(decided: Result<(StatusCode, Vec<u8>), ApiError>) -> Response {
+    match decided {
+        Ok((status, text)) => whole(status, text).map(axum::body::Body::new),
+        Err(error) => error.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(method: Method, uri: &str) -> Option<String> {
+        let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+        asked(&request).map(|policy| policy.to_string())
+    }
+
+    #[test]
+    fn a_decision_is_known_by_its_method_and_its_path() {
+        let path = "/v1/tenants/acme/policies/loan/decide";
+        assert_eq!(policy(Method::POST, path).as_deref(), Some("acme/loan"));
+        assert_eq!(
+            policy(Method::POST, "http://host/v1/tenants/a/policies/b/decide?x").as_deref(),
+            Some("a/b")
+        );
+        assert_eq!(policy(Method::GET, path), None);
+    }
+
+    #[test]
+    fn what_is_not_exactly_a_decision_goes_to_the_router() {
+        for uri in [
+            "/",
+            "/v1/tenants/acme/policies/loan/decide/",
+            "/v1/tenants/acme/policies/loan",
+            "/v1/tenants/acme/policies//decide",
+            "/v1/tenants/acme/policies/lo%61n/decide",
+            "/v1/tenants/acme/policies/a/policies/b/decide",
+            "/v1/tenants/../policies/loan/decide",
+            "/v1/tenants//policies/loan/decide",
+        ] {
+            assert_eq!(policy(Method::POST, uri), None, "{uri}");
+        }
+    }
+}
