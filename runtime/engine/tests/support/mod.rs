@@ -111,7 +111,7 @@ pub(crate) fn engine() -> Engine {
     Engine::new(Config::new(Compiler::InProcess)).unwrap()
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-06-01T00:00:00Z".parse().unwrap()
 }
 
