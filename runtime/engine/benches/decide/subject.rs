@@ -123,7 +123,7 @@ impl Subject {
 
     fn warm_times(&self) -> Result<Vec<Duration>> {
         let question = self.first()?;
-        let times = self.new.warm_bench(&question.query(self.data.as_ref()), question.rule, EVALUATIONS);
+        let times = self.new.warm_bench(&question.query(self.data.as_ref()), EVALUATIONS);
         times.map_err(|fault| format!("the warm instance does not answer: {fault:?}").into())
     }
 
