@@ -43,7 +43,7 @@ pub(crate) fn measure(figures: &mut Figures, seconds: u64) {
         return figures.skip("http", "wrk is not there; see `make bench`");
     };
     let (site, logged_site) = (Site::new(&[POLICY]), Site::new(&[POLICY]));
-    let (server, logged) = (site.serve(&["--log-off"]), logged_site.serve(&[]));
+    let (server, logged) = (site.serve(&["--log", "off"]), logged_site.serve(&[]));
     let answer = check(&server, false);
     check(&logged, true);
     let file = site.path("answer.json");

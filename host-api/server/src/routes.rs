@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use verdict::Host;
 use verdict::core::name::Tenant;
+use verdict::engine::Instances;
 
 use crate::auth::{Caller, Tokens};
 use crate::error::{ApiError, json};
@@ -96,6 +97,9 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         policies: usize,
         quarantined: usize,
         recording: bool,
+        log: &'static str,
+        /// Records that a loss of power would take now: answered for already only where the log is `buffered`.
+        unsynced: u64,
     }
     let policies = app.host.policies().len();
     let recording = app.host.is_recording();
@@ -104,6 +108,8 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         policies,
         quarantined: app.host.quarantine().len(),
         recording,
+        log: app.host.log().name(),
+        unsynced: app.host.unsynced(),
     };
     json(if body.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
 }
@@ -114,6 +120,7 @@ async fn policies(State(app): State<Arc<App>>) -> Response {
     struct Listing {
         policies: Vec<serde_json::Value>,
         quarantined: Vec<serde_json::Value>,
+        instances: serde_json::Value,
     }
     let policy = |status: verdict::PolicyStatus| {
         serde_json::json!({
@@ -121,6 +128,8 @@ async fn policies(State(app): State<Arc<App>>) -> Response {
             "rules": status.manifest.rules.iter().map(|rule| &rule.name).collect::<Vec<_>>(),
             "description": status.manifest.description, "limits": status.limits, "data": status.data,
             "until": status.until,
+            "instances": if status.new_instances_because.is_some() { "new" } else { "reset" },
+            "new_instances_because": status.new_instances_because,
         })
     };
     let quarantined = |artifact: verdict::Quarantined| {
@@ -129,11 +138,23 @@ async fn policies(State(app): State<Arc<App>>) -> Response {
             "artifact": path, "code": artifact.refusal.code, "message": artifact.refusal.message,
         })
     };
+    let verified = app.host.verification_counts();
     let listing = Listing {
         policies: app.host.policies().into_iter().map(policy).collect(),
         quarantined: app.host.quarantine().into_iter().map(quarantined).collect(),
+        instances: serde_json::json!({
+            "kind": instances_name(app.host.instances()), "compared": verified.compared, "differed": verified.differed,
+        }),
     };
     json(StatusCode::OK, &listing)
+}
+
+const fn instances_name(instances: Instances) -> &'static str {
+    match instances {
+        Instances::Protected => "protected",
+        Instances::Copied => "copied",
+        Instances::New => "new",
+    }
 }
 
 /// `GET /v1/tenants/{tenant}/log/…`: the static files of C2SP tlog-tiles, and `key`, the log's verifier key.

@@ -31,6 +31,7 @@ mod recorded;
 pub mod replay;
 mod state;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +41,7 @@ use arc_swap::ArcSwap;
 use verdict_core::limits::Limits;
 use verdict_core::name::{PolicyName, Tenant};
 use verdict_core::record::Receipt;
-use verdict_engine::{CompileCache, Compiler, Engine};
+use verdict_engine::{CompileCache, Compiler, Engine, Instances, VerificationCounts};
 use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
 
 pub use decide::{Decision, Pending, Request};
@@ -90,10 +91,27 @@ pub struct Config {
     pub allow_decision_time: bool,
     /// How long a loaded policy goes on answering after its trust ended.
     pub expiry_grace: Duration,
+    /// How evaluations come by the pristine state.
+    pub instances: Instances,
+    /// Compare one in so many evaluations with the same in a new instance; see
+    /// [`engine::Config::verify_reset`](verdict_engine::Config::verify_reset).
+    pub verify_reset: Option<NonZeroU32>,
+}
+
+impl Log {
+    /// Its name, as operators choose it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Durable => "durable",
+            Self::Buffered => "buffered",
+            Self::Off => "off",
+        }
+    }
 }
 
 impl Config {
-    /// Safe defaults: durable log, compiling in this process, the host's clock, one hour of grace.
+    /// Safe defaults: durable log, compiling in this process, the host's clock, one hour of grace, no handler of page
+    /// faults.
     pub fn new(policies: impl Into<PathBuf>, trust: impl Into<PathBuf>, state: impl Into<PathBuf>) -> Self {
         Self {
             policies: policies.into(),
@@ -105,6 +123,8 @@ impl Config {
             log: Log::Durable,
             allow_decision_time: false,
             expiry_grace: Duration::from_secs(3_600),
+            instances: Instances::Copied,
+            verify_reset: None,
         }
     }
 }
@@ -146,6 +166,8 @@ pub struct PolicyStatus {
     pub data: Option<verdict_core::digest::Digest>,
     /// When its trust ends.
     pub until: verdict_core::time::Timestamp,
+    /// Why each of its evaluations runs in a new instance; none where instances are reset in place.
+    pub new_instances_because: Option<String>,
 }
 
 impl Host {
@@ -229,6 +251,7 @@ impl Host {
             limits: *active.policy.limits(),
             data: active.data.as_ref().map(|data| data.digest),
             until: active.until,
+            new_instances_because: active.policy.new_instances_because().map(ToOwned::to_owned),
         };
         let mut policies: Vec<_> = table.policies.values().map(status).collect();
         policies.sort_by(|a, b| a.name.cmp(&b.name));
@@ -294,6 +317,27 @@ impl Host {
         self.inner.ledger.is_some()
     }
 
+    /// Whether and how decisions are recorded.
+    pub fn log(&self) -> Log {
+        self.inner.config.log
+    }
+
+    /// How many records are written and not yet synced. Under [`Log::Buffered`] their answers were given out, and a loss
+    /// of power now would take them; under [`Log::Durable`] nobody has heard of them.
+    pub fn unsynced(&self) -> u64 {
+        self.inner.ledger.as_ref().map_or(0, |ledger| ledger.stats().unsynced)
+    }
+
+    /// How evaluations come by the pristine state.
+    pub fn instances(&self) -> Instances {
+        self.inner.config.instances
+    }
+
+    /// How the comparisons that [`Config::verify_reset`] asks for have come out; all zero without them.
+    pub fn verification_counts(&self) -> VerificationCounts {
+        self.inner.engine.verification_counts()
+    }
+
     /// Whether the log works, where there is one. A log that failed stays stopped.
     ///
     /// # Errors
@@ -324,6 +368,8 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
     let engine = Engine::new(verdict_engine::Config {
         cache: Some(cache),
         ceiling: config.ceiling,
+        instances: config.instances,
+        verify_reset: config.verify_reset,
         ..verdict_engine::Config::new(config.compiler.clone())
     })?;
     let ledger = open_ledger(&state, config.log)?;

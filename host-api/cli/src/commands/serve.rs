@@ -1,9 +1,11 @@
 //! `verdict serve`: a folder of signed policies, answering over HTTP.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
+use verdict::engine::Instances;
 use verdict::{Config, Host, Log};
 use verdict_server::{Listen, Options, Server, Tokens};
 
@@ -42,9 +44,55 @@ pub(crate) struct Args {
     /// Let callers set the decision time; the record keeps it beside the host's clock
     #[arg(long)]
     allow_decision_time: bool,
-    /// Record nothing, for measuring only: no decision can be proved
-    #[arg(long)]
-    log_off: bool,
+    /// When an answer leaves
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Recorded::Durable)]
+    log: Recorded,
+    /// How each evaluation comes by an instance in which nothing happened before
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Pristine::Protected)]
+    instances: Pristine,
+    /// Compare one in N evaluations with the same in a new instance, and reset no instances of a policy that ever differs
+    #[arg(long, value_name = "N")]
+    verify_reset: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Recorded {
+    /// When its record is durable
+    Durable,
+    /// When its record is written; a loss of power takes what `/health/ready` counts as `unsynced`
+    Buffered,
+    /// At once, unrecorded: for measuring only, no decision can be proved
+    Off,
+}
+
+impl From<Recorded> for Log {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::Durable => Self::Durable,
+            Recorded::Buffered => Self::Buffered,
+            Recorded::Off => Self::Off,
+        }
+    }
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Pristine {
+    /// Reset in place; page protection tells what there is to reset
+    Protected,
+    /// Reset in place, where there is little memory to copy; new otherwise
+    Copied,
+    /// New each time
+    New,
+}
+
+impl From<Pristine> for Instances {
+    fn from(pristine: Pristine) -> Self {
+        match pristine {
+            Pristine::Protected => Self::Protected,
+            Pristine::Copied => Self::Copied,
+            Pristine::New => Self::New,
+        }
+    }
 }
 
 /// Runs the command until it is told to stop. What goes on is logged to stderr; `RUST_LOG` says how much.
@@ -61,7 +109,9 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
         data: args.data,
         compiler: evaluation::compiler()?,
         allow_decision_time: args.allow_decision_time,
-        log: if args.log_off { Log::Off } else { Log::Durable },
+        log: args.log.into(),
+        instances: args.instances.into(),
+        verify_reset: args.verify_reset,
         ..Config::new(args.dir, args.trust, state)
     };
     let host = Host::open(config)?;
