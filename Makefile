@@ -37,8 +37,13 @@ test-full: tools
 lint: tools
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path guest-policies/Cargo.toml --all
+	$(CARGO) fmt --check --manifest-path tests/bench/policies/Cargo.toml
+	$(CARGO) fmt --check --manifest-path tests/bench/peers/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy $(COMMAND) -p verdict-engine --all-targets --features verdict-engine/bench --quiet -- -D warnings
+	$(CARGO) clippy -p verdict-engine --lib --no-default-features --quiet -- -D warnings
 	$(CARGO) clippy --manifest-path guest-policies/Cargo.toml --target wasm32-unknown-unknown --workspace --lib --target-dir target/guests --quiet -- -D warnings
+	$(CARGO) clippy --manifest-path tests/bench/policies/Cargo.toml --target wasm32-unknown-unknown --workspace --lib --target-dir target/guests --quiet -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 
 bench: tools

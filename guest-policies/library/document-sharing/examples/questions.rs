@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let seeds = (0_u64..).zip(SIZES.iter().flat_map(|of_each| (0..hierarchies).map(move |_| *of_each)));
     for (seed, of_each) in seeds {
-        let hierarchy = Hierarchy::random(seed, Size { of_each, connections_per_mille: CONNECTIONS_PER_MILLE });
+        let hierarchy =
+            Hierarchy::random(seed, Size { of_each, connections_per_mille: CONNECTIONS_PER_MILLE });
         for (index, rule) in (0..questions).zip(RULES.iter().cycle()) {
             // Strides that share no factor with the sizes, and a step a turn through the rules: everything comes up.
             let turn = index / RULES.len();
