@@ -41,6 +41,7 @@ fn a_new_policy_builds_passes_its_cases_and_is_accepted_once_signed() {
     assert_eq!((&tested["failed"], tested["passed"].as_u64() > Some(2)), (&json!(0), true));
     let inspected = site.verdict(&["--json", "inspect"]).ok().json();
     assert_eq!(inspected["imports"], json!(["verdict:policy/input@0.1.0"]));
+    assert_eq!(inspected["instances"], json!({ "reset_in_place": true, "reason": null }));
     assert_eq!(inspected["signers"], json!([]));
 
     let unsigned = site.verdict(&["--json", "verify", "--trust", "../trust.json"]);

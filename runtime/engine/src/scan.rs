@@ -1,6 +1,8 @@
 //! What a component is, before anything of it is compiled: valid, of bounded size, and importing what its manifest
 //! grants. This is the check behind "the import list is the capability list".
 
+mod nesting;
+
 use verdict_core::manifest::{CONTRACT, Manifest};
 use verdict_core::refusal::{Refusal, RefusalCode};
 use wasmparser::{
@@ -62,6 +64,9 @@ pub(crate) fn inspect(component: &[u8]) -> Result<Inspection, Refusal> {
         let payload = payload.map_err(malformed)?;
         // In this order: a count is checked before the validator keeps anything for it.
         scan.payload(&payload)?;
+        if !is_bounded(component, &payload) {
+            return Err(malformed("its types are nested too deep"));
+        }
         survey.payload(&payload, validator.types(0));
         if let ValidPayload::Func(function, body) = validator.payload(&payload).map_err(malformed)? {
             let mut function = function.into_validator(FuncValidatorAllocations::default());
@@ -69,6 +74,14 @@ pub(crate) fn inspect(component: &[u8]) -> Result<Inspection, Refusal> {
         }
     }
     Ok(Inspection { reset_refused: survey.finish().err(), ..scan.found })
+}
+
+/// Whether a payload can be read and validated at all without running out of stack.
+pub(crate) fn is_bounded(component: &[u8], payload: &Payload<'_>) -> bool {
+    match payload {
+        Payload::ComponentTypeSection(types) => nesting::is_bounded(component, types),
+        _ => true,
+    }
 }
 
 /// What the validator allows; [`crate::config`] allows the compiler the same.

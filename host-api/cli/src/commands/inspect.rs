@@ -75,6 +75,7 @@ fn component_json(component: &[u8], inspection: &Inspection) -> Value {
         "component": Digest::of(component), "component_bytes": component.len(), "imports": inspection.imports,
         "contract": inspection.contract, "core_modules": inspection.core_modules, "functions": inspection.functions,
         "memory_bytes_initial": inspection.memory_bytes_initial,
+        "instances": { "reset_in_place": inspection.reset_refused.is_none(), "reason": inspection.reset_refused },
     })
 }
 
@@ -83,7 +84,16 @@ fn component_rows(report: &mut Report, component: &[u8], inspection: &Inspection
         .row("component", Digest::of(component))
         .row("size", format!("{} bytes", thousands(component.len() as u64)))
         .row("contract", inspection.contract.as_deref().unwrap_or("none"))
-        .row("imports", listed(&inspection.imports));
+        .row("imports", listed(&inspection.imports))
+        .row("instances", instances(inspection));
+}
+
+/// How evaluations come by the state that the component begins with.
+fn instances(inspection: &Inspection) -> String {
+    match &inspection.reset_refused {
+        None => "reset in place".into(),
+        Some(why) => format!("new each time: {why}"),
+    }
 }
 
 fn manifest_rows(report: &mut Report, manifest: &Manifest) {

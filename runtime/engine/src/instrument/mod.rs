@@ -15,13 +15,14 @@
 //!
 //! No instruction of the component is touched, so its fuel is what it was. Globals and memories can be put back; what
 //! else a component could change makes it one that cannot be reset ([`rules`]), and so does whatever is not known here.
-//! A memory without pages that cannot grow has no bytes, and no accessor.
+//! A memory that starts without pages, and that nobody grows, has no accessor.
 //!
 //! The list of bytes is the memory itself, from its first byte to its last. The first eight bytes are right when the call
 //! is over: while a result is read they say where it is.
 
 mod accessor;
 mod emit;
+mod makers;
 mod module;
 mod rules;
 mod survey;
@@ -31,7 +32,7 @@ mod tests;
 
 use wasmparser::{Parser, Validator, WasmFeatures};
 
-use crate::scan::features;
+use crate::scan::{features, is_bounded};
 
 pub(crate) use survey::Survey;
 
@@ -61,6 +62,9 @@ fn survey(component: &[u8], features: WasmFeatures) -> Result<Survey, String> {
     let mut validator = Validator::new_with_features(features);
     for payload in Parser::new(0).parse_all(component) {
         let payload = payload.map_err(invalid)?;
+        if !is_bounded(component, &payload) {
+            return Err("its types are nested too deep".into());
+        }
         survey.payload(&payload, validator.types(0));
         validator.payload(&payload).map_err(invalid)?;
     }

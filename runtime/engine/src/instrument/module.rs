@@ -3,14 +3,19 @@
 use std::ops::Range;
 
 use wasm_encoder::{Encode, ExportKind, Module, RawSection};
-use wasmparser::{MemoryType, Payload, RefType, TypeRef, ValType};
+use wasmparser::{
+    Element, ElementItems, Export, ExternalKind, FromReader, Global, Import, MemoryType, Operator,
+    OperatorsReader, Payload, RefType, SectionLimited, Table, TableInit, TypeRef, ValType,
+};
 
 use super::rules::{self, Refusal, refuse};
-use super::{CORE_PREFIX, emit::bytes};
+use super::{CORE_PREFIX, emit::bytes, survey::length};
 
 /// The sections of a module that come after its exports.
 const AFTER_EXPORTS: [u8; 5] = [8, 9, 10, 11, 12];
 const EXPORTS: u8 = 7;
+/// The most functions that a module may import; their names are kept for a while.
+const IMPORTS_MAX: usize = 10_000;
 /// A memory of so many pages has 2^32 bytes, one more than a length can say.
 const PAGES_MAX: u64 = 1 << 16;
 
@@ -20,13 +25,27 @@ pub(super) struct ModulePlan {
     sections: Vec<(u8, Range<usize>)>,
     /// Its exports as they are in the binary, and how many.
     exports: (Range<usize>, u32),
+    functions_imported: Vec<Imported>,
     globals_known: u32,
-    memories_known: u32,
+    /// The fewest pages of each of its memories, imported ones included.
+    pages: Vec<u64>,
     tables_known: u32,
+    /// Whether it has a memory of its own that starts without pages and may grow.
+    pub(super) starts_empty: bool,
+    /// Whether it grows a memory that may be without pages.
+    pub(super) grows_empty: bool,
     pub(super) globals: Vec<Slot<ValType>>,
     pub(super) memories: Vec<Slot<()>>,
     /// Tables of functions.
     pub(super) tables: Vec<Slot<()>>,
+}
+
+/// A function that a module imports.
+#[derive(Debug)]
+struct Imported {
+    module: String,
+    name: String,
+    used: bool,
 }
 
 /// A global, a memory or a table that a module defines.
@@ -42,42 +61,31 @@ impl ModulePlan {
         !(self.globals.is_empty() && self.memories.is_empty() && self.tables.is_empty())
     }
 
+    /// Takes note of a payload of the module.
     pub(super) fn payload(&mut self, payload: &Payload<'_>) -> Result<(), Refusal> {
         if let Some(section) = payload.as_section() {
             self.sections.push(section);
         }
         match payload {
-            Payload::TypeSection(types) => {
-                types.clone().into_iter().try_for_each(|ty| rules::core_type(&ty?))
+            Payload::TypeSection(section) => each(section, |ty| rules::core_type(&ty)),
+            Payload::ImportSection(section) => {
+                section.clone().into_imports().try_for_each(|import| self.import(&import?))
             }
-            Payload::ImportSection(imports) => {
-                imports.clone().into_imports().try_for_each(|import| self.import(import?.ty))
+            Payload::TableSection(section) => each(section, |table| self.table(&table)),
+            Payload::MemorySection(section) => each(section, |memory| self.memory(memory)),
+            Payload::GlobalSection(section) => each(section, |global| self.global(&global)),
+            Payload::ExportSection(section) => {
+                self.exports = (section.original_position()..section.range().end, section.count());
+                each(section, |export| self.export(&export))
             }
-            Payload::TableSection(tables) => {
-                tables.clone().into_iter().try_for_each(|table| self.table(table?.ty))
+            Payload::ElementSection(section) => each(section, |element| self.element(element)),
+            Payload::CodeSectionEntry(body) => self.code(body.get_operators_reader()?),
+            Payload::StartSection { func, .. } => {
+                self.use_function(*func);
+                Ok(())
             }
-            Payload::MemorySection(memories) => {
-                memories.clone().into_iter().try_for_each(|memory| self.memory(memory?))
-            }
-            Payload::GlobalSection(globals) => {
-                globals.clone().into_iter().try_for_each(|global| self.global(global?.ty))
-            }
-            Payload::ExportSection(exports) => {
-                self.exports = (exports.original_position()..exports.range().end, exports.count());
-                exports.clone().into_iter().try_for_each(|export| {
-                    let name = export?.name;
-                    if name.starts_with(CORE_PREFIX) {
-                        refuse(format!("a core module exports `{name}`"))
-                    } else {
-                        Ok(())
-                    }
-                })
-            }
-            Payload::CodeSectionEntry(body) => rules::function(body),
             Payload::TagSection(_) => refuse("a core module has exceptions"),
             Payload::FunctionSection(_)
-            | Payload::StartSection { .. }
-            | Payload::ElementSection(_)
             | Payload::DataCountSection { .. }
             | Payload::DataSection(_)
             | Payload::CodeSectionStart { .. }
@@ -86,11 +94,17 @@ impl ModulePlan {
         }
     }
 
-    fn import(&mut self, ty: TypeRef) -> Result<(), Refusal> {
-        match ty {
-            TypeRef::Func(_) => {}
+    fn import(&mut self, import: &Import<'_>) -> Result<(), Refusal> {
+        match import.ty {
+            TypeRef::Func(_) => {
+                if self.functions_imported.len() >= IMPORTS_MAX {
+                    return refuse(format!("a core module imports more than {IMPORTS_MAX} functions"));
+                }
+                let (module, name) = (import.module.to_owned(), import.name.to_owned());
+                self.functions_imported.push(Imported { module, name, used: false });
+            }
             TypeRef::Table(_) => self.tables_known += 1,
-            TypeRef::Memory(_) => self.memories_known += 1,
+            TypeRef::Memory(memory) => self.pages.push(memory.initial),
             TypeRef::Global(_) => self.globals_known += 1,
             TypeRef::Tag(_) | TypeRef::FuncExact(_) => {
                 return refuse("a core module imports something that is not known");
@@ -99,7 +113,66 @@ impl ModulePlan {
         Ok(())
     }
 
-    fn table(&mut self, ty: wasmparser::TableType) -> Result<(), Refusal> {
+    fn export(&mut self, export: &Export<'_>) -> Result<(), Refusal> {
+        if export.name.starts_with(CORE_PREFIX) {
+            return refuse(format!("a core module exports `{}`", export.name));
+        }
+        if export.kind == ExternalKind::Func {
+            self.use_function(export.index);
+        }
+        Ok(())
+    }
+
+    fn element(&mut self, element: Element<'_>) -> Result<(), Refusal> {
+        match element.items {
+            ElementItems::Functions(functions) => each(&functions, |function| {
+                self.use_function(function);
+                Ok(())
+            }),
+            ElementItems::Expressions(_, items) => {
+                each(&items, |item| self.code(item.get_operators_reader()))
+            }
+        }
+    }
+
+    /// The operators of a function or of a constant expression.
+    fn code(&mut self, mut operators: OperatorsReader<'_>) -> Result<(), Refusal> {
+        while !operators.eof() {
+            let operator = operators.read()?;
+            rules::operator(&operator)?;
+            match operator {
+                Operator::Call { function_index }
+                | Operator::ReturnCall { function_index }
+                | Operator::RefFunc { function_index } => self.use_function(function_index),
+                Operator::MemoryGrow { mem } => {
+                    let pages = usize::try_from(mem).ok().and_then(|mem| self.pages.get(mem));
+                    self.grows_empty |= pages.is_none_or(|pages| *pages == 0);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn use_function(&mut self, index: u32) {
+        let imported = usize::try_from(index).ok().and_then(|index| self.functions_imported.get_mut(index));
+        if let Some(imported) = imported {
+            imported.used = true;
+        }
+    }
+
+    /// Whether it does anything with the function that it imports under this name.
+    pub(super) fn uses(&self, module: &str, name: &str) -> bool {
+        self.functions_imported
+            .iter()
+            .any(|imported| imported.used && imported.module == module && imported.name == name)
+    }
+
+    fn table(&mut self, table: &Table<'_>) -> Result<(), Refusal> {
+        let ty = table.ty;
+        if let TableInit::Expr(init) = &table.init {
+            self.code(init.get_operators_reader())?;
+        }
         if ty.shared || ty.table64 {
             return refuse("a core module has a shared or 64-bit table");
         }
@@ -118,18 +191,19 @@ impl ModulePlan {
         if ty.initial >= PAGES_MAX {
             return refuse("a core module has a memory of 4 GiB");
         }
-        // One without pages has no place for the result of its accessor, and it could have got some when it is first
-        // looked at.
         match (ty.initial, ty.maximum) {
             (0, Some(0)) => {}
-            (0, _) => return refuse("a core module has a memory that starts without pages and may grow"),
-            _ => self.memories.push(Slot { index: self.memories_known, ty: () }),
+            // Its accessor would have no place for the result. As long as nothing grows it, it has no bytes either.
+            (0, _) => self.starts_empty = true,
+            _ => self.memories.push(Slot { index: length(&self.pages), ty: () }),
         }
-        self.memories_known += 1;
+        self.pages.push(ty.initial);
         Ok(())
     }
 
-    fn global(&mut self, ty: wasmparser::GlobalType) -> Result<(), Refusal> {
+    fn global(&mut self, global: &Global<'_>) -> Result<(), Refusal> {
+        let ty = global.ty;
+        self.code(global.init_expr.get_operators_reader())?;
         if ty.shared {
             return refuse("a core module has a shared global");
         }
@@ -196,6 +270,14 @@ impl ModulePlan {
             .chain(named(&self.tables, table_name, ExportKind::Table))
             .collect()
     }
+}
+
+/// Every item of a section.
+pub(super) fn each<'a, T: FromReader<'a>>(
+    section: &SectionLimited<'a, T>,
+    mut item: impl FnMut(T) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    section.clone().into_iter().try_for_each(|read| item(read?))
 }
 
 /// Under which name a module exports its mutable global of this number.

@@ -8,8 +8,9 @@ use wasmparser::{
 };
 
 use super::PREFIX;
-use super::module::ModulePlan;
-use super::rules::{self, Refusal, refuse};
+use super::makers::Makers;
+use super::module::{ModulePlan, each};
+use super::rules::{self, Refusal, Resources, refuse};
 
 /// How deep components may be nested; the passes over the plan recurse.
 const DEPTH_MAX: usize = 16;
@@ -60,6 +61,10 @@ pub(super) struct ComponentPlan {
     /// The instances with state that an instance of it consists of: itself and those it makes.
     pub(super) states: Vec<State>,
     pub(super) counts: Counts,
+    makers: Makers,
+    /// Whether one of its core instances has, and one grows, a memory that starts without pages.
+    starts_empty: bool,
+    grows_empty: bool,
 }
 
 /// A section of a component.
@@ -185,37 +190,40 @@ impl ComponentPlan {
         outer: &[Open],
         plan: &Plan,
     ) -> Result<(), Refusal> {
+        let from = if outer.is_empty() { Resources::Host } else { Resources::Inside };
         match payload {
-            // They follow, as payloads of their own.
+            // They follow, in payloads of their own.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => return Ok(()),
             Payload::CustomSection(_) => {}
-            Payload::ComponentTypeSection(section) => {
-                section.clone().into_iter().try_for_each(|ty| rules::component_type(&ty?))?;
-            }
-            Payload::CoreTypeSection(section) => {
-                section.clone().into_iter().try_for_each(|ty| rules::component_core_type(&ty?))?;
-            }
+            Payload::ComponentTypeSection(section) => each(section, |ty| rules::component_type(&ty, from))?,
+            Payload::CoreTypeSection(section) => each(section, |ty| rules::component_core_type(&ty))?,
             Payload::ComponentImportSection(section) => {
-                section.clone().into_iter().try_for_each(|import| rules::external(import?.ty))?;
+                each(section, |import| rules::external(import.ty, from))?
             }
+            Payload::ComponentExportSection(section) => each(section, |export| export_allowed(&export))?,
             Payload::ComponentCanonicalSection(section) => {
-                section.clone().into_iter().try_for_each(|function| rules::canonical(&function?))?;
+                let mut next = types.function_count();
+                each(section, |function| {
+                    rules::canonical(&function)?;
+                    self.makers.canonical(&mut next, &function)
+                })?;
             }
             Payload::ComponentAliasSection(section) => {
-                section.clone().into_iter().try_for_each(|alias| self.alias(&alias?, outer))?;
-            }
-            Payload::ComponentExportSection(section) => {
-                section.clone().into_iter().try_for_each(|export| export_allowed(&export?))?;
+                let mut next = types.function_count();
+                each(section, |alias| {
+                    self.makers.alias(&mut next, &alias);
+                    self.alias(&alias, outer)
+                })?;
             }
             Payload::InstanceSection(section) => {
-                for (index, instance) in (types.core_instance_count()..).zip(section.clone()) {
-                    self.core_instance(index, &instance?, plan)?;
-                }
+                let mut index = types.core_instance_count()..;
+                each(section, |instance| {
+                    self.core_instance(index.next().unwrap_or_default(), &instance, plan)
+                })?;
             }
             Payload::ComponentInstanceSection(section) => {
-                for (index, instance) in (types.component_instance_count()..).zip(section.clone()) {
-                    self.instance(index, &instance?)?;
-                }
+                let mut index = types.component_instance_count()..;
+                each(section, |instance| self.instance(index.next().unwrap_or_default(), &instance))?;
             }
             Payload::ComponentStartSection { .. } => return refuse("it has a start function of its own"),
             _ => return refuse("it has a section that is not known"),
@@ -253,10 +261,20 @@ impl ComponentPlan {
     }
 
     fn core_instance(&mut self, index: u32, instance: &Instance<'_>, plan: &Plan) -> Result<(), Refusal> {
-        let Instance::Instantiate { module_index, .. } = instance else { return Ok(()) };
-        let module = at(&self.modules, *module_index)?;
-        if plan.module(module)?.has_state() {
-            self.stateful.push((index, module));
+        let (module_index, args) = match instance {
+            Instance::Instantiate { module_index, args } => (*module_index, args),
+            Instance::FromExports(exports) => {
+                self.makers.exports(index, exports);
+                return Ok(());
+            }
+        };
+        let id = at(&self.modules, module_index)?;
+        let module = plan.module(id)?;
+        self.makers.args(args, module)?;
+        self.starts_empty |= module.starts_empty;
+        self.grows_empty |= module.grows_empty;
+        if module.has_state() {
+            self.stateful.push((index, id));
         }
         Ok(())
     }
@@ -283,6 +301,9 @@ impl ComponentPlan {
             types: types.component_type_count(),
             functions: types.component_function_count(),
         };
+        if self.starts_empty && self.grows_empty {
+            return refuse("it grows a memory that starts without pages");
+        }
         if !self.stateful.is_empty() {
             self.states.push(self.own_state(plan)?);
         }
@@ -323,7 +344,7 @@ fn export_allowed(export: &ComponentExport<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn length<T>(list: &[T]) -> u32 {
+pub(super) fn length<T>(list: &[T]) -> u32 {
     u32::try_from(list.len()).unwrap_or(u32::MAX)
 }
 

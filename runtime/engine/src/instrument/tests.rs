@@ -1,14 +1,11 @@
 //! The accessors in a running component, and everything that is refused.
 
 use proptest::prelude::*;
-use wasmparser::{
-    CanonicalFunction, CanonicalOption, ComponentDefinedType, ComponentType, Parser, Payload, Validator,
-    WasmFeatures,
-};
+use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload, Validator, WasmFeatures};
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentNamedList, Instance, Lift, Linker, Lower, WasmList};
 
-use super::rules::{canonical, component_type};
+use super::rules::canonical;
 use super::{instrument, survey};
 use crate::config::{Target, code_config};
 use crate::scan::{features, inspect};
@@ -380,8 +377,6 @@ fn refuses_state_of_core_modules_that_cannot_be_put_back() {
         ("(memory i64 1)", memory),
         ("(memory 1 (pagesize 1))", memory),
         ("(memory 65536)", "a core module has a memory of 4 GiB"),
-        ("(memory 0)", "a core module has a memory that starts without pages and may grow"),
-        ("(memory 0 1)", "a core module has a memory that starts without pages and may grow"),
         ("(table i64 1 funcref)", table),
         ("(table 1 externref)", "a core module has a table of type `externref`"),
         ("(table 1 anyref)", "a core module has a table of type `anyref`"),
@@ -397,23 +392,104 @@ fn refuses_state_of_core_modules_that_cannot_be_put_back() {
 }
 
 #[test]
-fn refuses_resources_and_their_handles() {
-    let cases = [
-        ("(type (resource (rep i32)))", "it defines a resource"),
-        ("(import \"r\" (type (sub resource)))", "it imports a resource"),
-        ("(import \"i\" (instance (export \"r\" (type (sub resource)))))", "it imports a resource"),
-        ("(component (type (resource (rep i32))))", "it defines a resource"),
+fn refuses_to_grow_a_memory_that_starts_without_pages() {
+    let grow = "(func (drop (memory.grow (i32.const 1))))";
+    let export = "(export \"memory\")";
+    let importer = |pages: u32, items: &str| {
+        format!(
+            "(core module $n (import \"m\" \"memory\" (memory {pages})) {items})
+             (core instance $n (instantiate $n (with \"m\" (instance $m))))"
+        )
+    };
+    let refused = [
+        format!("(core module $m (memory 0) {grow}) (core instance (instantiate $m))"),
+        format!("(core module $m (memory 0 1) {grow}) (core instance (instantiate $m))"),
+        format!(
+            "(core module $m (memory {export} 0)) (core instance $m (instantiate $m)) {}",
+            importer(0, grow)
+        ),
     ];
-    for (items, expected) in cases {
-        assert_eq!(why(items), expected, "{items}");
+    for items in refused {
+        assert_eq!(why(&items), "it grows a memory that starts without pages", "{items}");
     }
-    // Handles and built-ins need a resource first, which is refused; a component cannot have the one without the other.
-    let drop = CanonicalFunction::ResourceDrop { resource: 0 };
-    assert_eq!(canonical(&drop).unwrap_err().0, "it uses resources");
-    for handle in [ComponentDefinedType::Own(0), ComponentDefinedType::Borrow(0)] {
-        let handle = ComponentType::Defined(handle);
-        assert_eq!(component_type(&handle).unwrap_err().0, "a type is a resource's handle");
+    let allowed = [
+        format!(
+            "(core module $m (memory {export} 0)) (core instance $m (instantiate $m)) {}",
+            importer(0, "")
+        ),
+        format!(
+            "(core module $m (memory {export} 1)) (core instance $m (instantiate $m)) {}",
+            importer(0, grow)
+        ),
+        format!("(core module $m (memory 1) (memory 0) {grow}) (core instance (instantiate $m))"),
+        format!("(core module $m (memory 0)) (component (core module $n (memory 0) {grow}))"),
+    ];
+    for items in allowed {
+        instrument(&parse(&format!("(component {items})"))).unwrap();
     }
+}
+
+#[test]
+fn refuses_resources_of_the_host() {
+    let cases = [
+        "(import \"r\" (type (sub resource)))",
+        "(import \"i\" (instance (export \"r\" (type (sub resource)))))",
+        "(type (component (import \"i\" (instance (export \"r\" (type (sub resource)))))))",
+    ];
+    for items in cases {
+        assert_eq!(why(items), "it imports a resource", "{items}");
+    }
+}
+
+/// A component that defines a resource and hands what makes its handles to a core module with these items.
+fn maker(items: &str) -> String {
+    format!(
+        r#"(component $maker
+            (type $r (resource (rep i32)))
+            (core func $new (canon resource.new $r))
+            (core func $drop (canon resource.drop $r))
+            (core func $rep (canon resource.rep $r))
+            (core instance $given (export "x" (func $drop)) (export "new" (func $new)) (export "rep" (func $rep)))
+            (alias core export $given "new" (core func $again))
+            (core instance $more (export "make" (func $again)))
+            (core module $m
+              (import "given" "x" (func $drop (param i32)))
+              (import "given" "rep" (func $rep (param i32) (result i32)))
+              (import "given" "new" (func $new (param i32) (result i32)))
+              (import "more" "make" (func $make (param i32) (result i32)))
+              (global (mut i32) (i32.const 0)) {items})
+            (core instance $i (instantiate $m (with "given" (instance $given)) (with "more" (instance $more)))))"#
+    )
+}
+
+#[test]
+fn refuses_core_modules_that_could_make_a_handle() {
+    let cases = [
+        "(func (drop (call $new (i32.const 0))))",
+        "(func (drop (call $make (i32.const 0))))",
+        "(func (result i32) (return_call $new (i32.const 0)))",
+        "(elem declare func $new)",
+        "(table 1 funcref) (elem (i32.const 0) funcref (ref.func $make))",
+        "(table 1 1 funcref (ref.func $new))",
+        "(global funcref (ref.func $new))",
+        "(export \"handed-on\" (func $new))",
+    ];
+    for items in cases {
+        assert_eq!(why(&maker(items)), "it makes resources", "{items}");
+    }
+    let lifted = r#"(type $r (resource (rep i32))) (core func $new (canon resource.new $r))
+        (func (param "n" u32) (result u32) (canon lift (core func $new)))"#;
+    assert_eq!(why(lifted), "it makes resources");
+}
+
+#[test]
+fn resources_of_which_nobody_can_make_a_handle_do_not_matter() {
+    let items = "(func (call $drop (i32.const 0)) (drop (call $rep (i32.const 0))))";
+    let user = r#"(component (import "r" (type $r (sub resource))) (type (own $r)) (type (borrow $r))
+        (core func (canon resource.drop $r)))"#;
+    let instrumented =
+        instrument(&parse(&format!("(component {} (instance (instantiate $maker)) {user})", maker(items))));
+    assert_eq!(Running::new(&instrumented.unwrap()).globals(0), [0]);
 }
 
 #[test]
@@ -521,12 +597,25 @@ fn as_much_as_the_accessor_can_hold_is_reset() {
 }
 
 #[test]
+fn types_that_are_nested_too_deep_to_be_read_are_refused() {
+    for (depth, allowed) in [(30, true), (32, false), (300_000, false)] {
+        let types = [vec![1], [0x42, 1, 1].repeat(depth), vec![0x42, 0]].concat();
+        let mut component = wasm_encoder::Component::new();
+        component.section(&wasm_encoder::RawSection { id: 7, data: &types });
+        let component = component.finish();
+        assert_eq!(inspect(&component).is_ok(), allowed, "{depth}");
+        assert_eq!(instrument(&component).is_ok(), allowed, "{depth}");
+    }
+}
+
+#[test]
 fn the_inspection_says_the_same() {
     let components = [
         stateful(),
         parse(NESTED),
-        parse("(component (core module (memory 0)))"),
+        parse("(component (core module (memory 65536)))"),
         parse("(component (type (resource (rep i32))))"),
+        parse("(component (import \"r\" (type (sub resource))))"),
         parse("(component (import \"m\" (core module)))"),
         parse("(component (core module (table 1 funcref) (func (table.set (i32.const 0) (ref.null func)))))"),
     ];
