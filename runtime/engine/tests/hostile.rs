@@ -15,8 +15,10 @@ mod hostile {
     mod cpu;
     pub(crate) mod harness;
     mod host;
+    mod leftovers;
     mod memory;
     mod output;
     mod reentry;
+    mod signals;
     mod traps;
 }
