@@ -32,6 +32,13 @@ mod scan;
 mod semantics;
 mod sys;
 
+// The guests of the tests name this crate as everybody does.
+#[cfg(test)]
+extern crate self as verdict_engine;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 pub use cache::CacheCounts;
 pub use compile::compile_worker;
 pub use config::{CompileCache, CompileLimits, Compiler, Config, Instances, Target};

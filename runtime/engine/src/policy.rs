@@ -74,6 +74,11 @@ impl Policy {
         self.0.instances.new_because()
     }
 
+    #[cfg(test)]
+    pub(crate) fn instances(&self) -> &Arc<Instances> {
+        &self.0.instances
+    }
+
     /// Asks the policy. The answer, its reasons and its fuel depend on component, query, limits and semantics only.
     ///
     /// The policy runs on the stack of the calling thread: it needs the limit `stack_bytes` and some 256 KiB for the

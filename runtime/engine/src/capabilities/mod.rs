@@ -12,6 +12,8 @@ use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime::{StoreContextMut, Trap};
 
 use crate::document::Document;
+#[cfg(test)]
+use crate::instances::sabotage::Sabotage;
 use crate::limits::{Meter, Stop};
 use crate::outcome::LogLine;
 use crate::reads::{ReadSet, Source};
@@ -57,8 +59,9 @@ impl State {
 
     /// Begins an evaluation in an instance whose memory is as `meter` says.
     pub(crate) fn begin(&mut self, limits: &Limits, question: Question, meter: Meter) {
-        *self = Self {
+        let begun = Self {
             meter,
+            reads: ReadSet::with_room(),
             question: Some(question),
             host_calls_left: limits.host_calls,
             log_bytes_left: limits.log_bytes,
@@ -66,10 +69,17 @@ impl State {
             scratch: std::mem::take(&mut self.scratch),
             ..Self::new(limits)
         };
+        #[cfg(test)]
+        let begun = self.spoiled(begun);
+        *self = begun;
     }
 
     /// Ends the evaluation: what it read and logged. The question is forgotten: an idle instance holds no documents.
     pub(crate) fn end(&mut self) -> (ReadSet, Vec<LogLine>) {
+        #[cfg(test)]
+        if self.is_kept() {
+            return (self.reads.clone(), self.log.clone());
+        }
         self.question = None;
         (std::mem::take(&mut self.reads), std::mem::take(&mut self.log))
     }
@@ -86,6 +96,33 @@ impl State {
             None => return Err(Stop::OutOfBudget("the policy used up its host calls".into())),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// What a spoiled reset keeps of the evaluation before.
+    fn spoiled(&mut self, mut begun: Self) -> Self {
+        if Sabotage::KeepReads.is_on() {
+            begun.reads = std::mem::take(&mut self.reads);
+        }
+        if Sabotage::KeepLog.is_on() {
+            begun.log = std::mem::take(&mut self.log);
+        }
+        if Sabotage::KeepQuestion.is_on() {
+            begun.question = self.question.take().or(begun.question);
+        }
+        if Sabotage::KeepBudgets.is_on() && self.result_bytes_max > 0 {
+            (begun.host_calls_left, begun.log_bytes_left) = (self.host_calls_left, self.log_bytes_left);
+        }
+        if Sabotage::PutBackGrown.is_on() && self.result_bytes_max > 0 {
+            begun.meter = self.meter.pristine();
+        }
+        begun
+    }
+
+    fn is_kept(&self) -> bool {
+        [Sabotage::KeepReads, Sabotage::KeepLog, Sabotage::KeepQuestion].into_iter().any(Sabotage::is_on)
     }
 }
 

@@ -8,6 +8,8 @@ use wasmtime::component::{Component, ComponentExportIndex, Instance as Instantia
 use wasmtime::{AsContextMut, Store};
 
 use super::Snapshot;
+#[cfg(test)]
+use super::sabotage::Sabotage;
 use crate::answer::{Decided, checked};
 use crate::capabilities::{Question, State};
 use crate::engine::deadline_ticks;
@@ -167,12 +169,19 @@ impl Instance {
     /// Puts it back into the pristine state; false if that is not possible, and it is only to be dropped. To be called
     /// after an answer: after a fault nothing is known of the instance.
     pub(crate) fn reset(&mut self, snapshot: &Snapshot) -> bool {
-        if self.state().meter.grown() {
+        let grown = self.state().meter.grown();
+        #[cfg(test)]
+        let grown = grown && !Sabotage::PutBackGrown.is_on();
+        if grown {
             return false;
         }
         let Self { watched, accessors, .. } = self;
         let restored = watched.running(|store| {
             store.set_fuel(OWN_FUEL)?;
+            #[cfg(test)]
+            if Sabotage::SkipGlobals.is_on() {
+                return Ok(());
+            }
             accessors.iter().try_for_each(|accessor| accessor.restore.call(&mut *store, ()))
         });
         watched.reset(snapshot);
@@ -250,8 +259,19 @@ fn prepare(
     limits: &Limits,
     meter: &Meter,
 ) -> wasmtime::Result<()> {
+    #[cfg(test)]
+    let limits = &Limits { fuel: sabotaged_fuel(store, limits), ..*limits };
     store.set_fuel(limits.fuel)?;
     store.as_context_mut().set_epoch_deadline(deadline_ticks(limits.wall_clock_ms));
     store.data_mut().begin(limits, question, meter.clone());
     Ok(())
+}
+
+/// What a spoiled reset leaves in the store.
+#[cfg(test)]
+fn sabotaged_fuel(store: &Store<State>, limits: &Limits) -> u64 {
+    match Sabotage::KeepFuel.is_on() {
+        true => store.get_fuel().unwrap_or(limits.fuel),
+        false => limits.fuel,
+    }
 }

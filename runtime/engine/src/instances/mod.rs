@@ -6,6 +6,8 @@
 
 mod idle;
 mod instance;
+#[cfg(test)]
+pub(crate) mod sabotage;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -149,8 +151,14 @@ impl Instances {
             Some(instance) => instance,
             None => Box::new(self.make(Some(reset.watch))?),
         };
+        #[cfg(test)]
+        sabotage::allow(true);
         let evaluated = self.ask(&mut instance, question, rule);
         let pristine = evaluated.answered.is_ok() && instance.reset(&reset.snapshot);
+        #[cfg(test)]
+        let pristine = pristine || sabotage::Sabotage::PutBackFaulted.is_on();
+        #[cfg(test)]
+        sabotage::allow(false);
         if let Some(question) = again {
             self.verify(&evaluated, pristine.then_some(&mut *instance), question, rule);
         }

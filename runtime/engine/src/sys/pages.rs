@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::fault_handler;
 use crate::instances::Snapshot;
+#[cfg(test)]
+use crate::instances::sabotage::Sabotage;
 
 /// How many pages of an instance are watched one by one. Each may split a mapping of the process; beyond this the
 /// whole memory is made writable, and a reset compares all of it.
@@ -216,6 +218,10 @@ impl Memory {
             && hot_pages_everywhere() < hot_pages_everywhere_max();
         let read_write = libc::PROT_READ | libc::PROT_WRITE;
         if few && protect(self.base + number * page, page, read_write).is_ok() {
+            #[cfg(test)]
+            if Sabotage::ForgetWrite.is_on() {
+                return Ok(true);
+            }
             word.fetch_or(bit, Ordering::Relaxed);
             self.hot_count.fetch_add(1, Ordering::Relaxed);
             HOT_EVERYWHERE.fetch_add(1, Ordering::Relaxed);
@@ -269,6 +275,10 @@ impl Memory {
 }
 
 fn put_back(memory: &mut [u8], pristine: Option<&[u8]>) {
+    #[cfg(test)]
+    if Sabotage::skips_page() {
+        return;
+    }
     match pristine {
         Some(pristine) if pristine.len() == memory.len() => memory.copy_from_slice(pristine),
         _ => memory.fill(0),
