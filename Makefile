@@ -8,12 +8,13 @@ CARGO ?= cargo
 COMMAND = -p verdict-cli -p verdict-sdk
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help demo test test-full bench lint fuzz tools
+.PHONY: help demo test test-full languages bench lint fuzz tools
 
 help:
 	@echo 'make demo        build, sign and serve the policy library, ask real questions (STAY=0: then stop)'
 	@echo 'make test        all tests; with ../shared/suites (or VERDICT_SUITES) the third-party suites too'
 	@echo 'make test-full   the same with longer crash, property and mutation runs'
+	@echo 'make languages   the policies in other languages that are tested (make test takes those that are built)'
 	@echo 'make lint        formatting, clippy, documentation'
 	@echo 'make bench       figures beside OPA in target/bench/results.json'
 	@echo 'make fuzz        libFuzzer on every target for FUZZ_SECONDS (60)'
@@ -30,7 +31,10 @@ test: tools
 	$(CARGO) build --quiet $(COMMAND)
 	$(CARGO) test --workspace --no-fail-fast
 
-test-full: tools
+languages: tools
+	bash tests/languages/build.sh all
+
+test-full: tools languages
 	$(CARGO) build --quiet $(COMMAND)
 	VERDICT_FULL=1 $(CARGO) test --workspace --no-fail-fast
 

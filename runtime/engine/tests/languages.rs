@@ -129,9 +129,7 @@ fn expected(input: &Value) -> Result<Answer, (FaultCode, String, String)> {
 
 /// One of each outcome, and what a binding may trip over.
 fn table() -> Vec<Value> {
-    let input = |role: Value, name: Value, owner: Value, action: Value| {
-        json!({"user": {"name": name, "role": role}, "action": action, "resource": {"owner": owner}})
-    };
+    let input = |role: Value, name: Value, owner: Value, action: Value| json!({"user": {"name": name, "role": role}, "action": action, "resource": {"owner": owner}});
     vec![
         input("admin".into(), "ann".into(), "bob".into(), "write".into()),
         input("clerk".into(), "bob".into(), "bob".into(), "write".into()),

@@ -25,7 +25,9 @@ fn main() -> Result<()> {
             let core = fs::read(core).with_context(|| format!("cannot read `{core}`"))?;
             Ok(fs::write(out, segments::merged(&preinit::initialised(&core, function)?)?)?)
         }
-        _ => bail!("use: bindings c|go WIT WORLD FOLDER | component WIT WORLD CORE OUT | preinit CORE OUT FUNCTION"),
+        _ => bail!(
+            "use: bindings c|go WIT WORLD FOLDER | component WIT WORLD CORE OUT | preinit CORE OUT FUNCTION"
+        ),
     }
 }
 
