@@ -2,6 +2,8 @@
 //! grants. This is the check behind "the import list is the capability list".
 
 mod nesting;
+#[cfg(test)]
+mod tests;
 
 use verdict_core::manifest::{CONTRACT, Manifest};
 use verdict_core::refusal::{Refusal, RefusalCode};
@@ -18,6 +20,10 @@ pub const COMPONENT_BYTES_MAX: u64 = 32 << 20;
 const FUNCTIONS_MAX: u64 = 100_000;
 /// The most core modules.
 const MODULES_MAX: u64 = 1_000;
+/// The most nested components.
+const COMPONENTS_MAX: u64 = 1_000;
+/// How deep modules and components may lie inside each other; validating takes time for the square of it.
+const DEPTH_MAX: u64 = 32;
 /// The most bytes of one function; what the compiler needs grows faster than this.
 const FUNCTION_BYTES_MAX: usize = 1 << 20;
 const PAGE_BYTES: u64 = 64 << 10;
@@ -57,7 +63,7 @@ pub(crate) fn inspect(component: &[u8]) -> Result<Inspection, Refusal> {
     if !Parser::is_component(component) {
         return Err(malformed("it is not a component; a core module has to be made one first"));
     }
-    let mut scan = Scan { found: Inspection { bytes, ..Inspection::default() }, depth: 0 };
+    let mut scan = Scan { found: Inspection { bytes, ..Inspection::default() }, depth: 0, components: 0 };
     let mut survey = Survey::default();
     let mut validator = Validator::new_with_features(features());
     for payload in Parser::new(0).parse_all(component) {
@@ -105,12 +111,21 @@ struct Scan {
     found: Inspection,
     /// How many modules and components are open around the next payload, the outermost included.
     depth: u32,
+    /// How many nested components there are.
+    components: u64,
 }
 
 impl Scan {
     fn payload(&mut self, payload: &Payload<'_>) -> Result<(), Refusal> {
         match payload {
-            Payload::Version { .. } => self.depth += 1,
+            Payload::Version { .. } => {
+                self.depth += 1;
+                bound("levels of nesting", self.depth.into(), DEPTH_MAX)?;
+            }
+            Payload::ComponentSection { .. } => {
+                self.components += 1;
+                bound("nested components", self.components, COMPONENTS_MAX)?;
+            }
             Payload::End(_) => self.depth = self.depth.saturating_sub(1),
             Payload::ModuleSection { .. } => {
                 self.found.core_modules += 1;

@@ -598,14 +598,10 @@ fn as_much_as_the_accessor_can_hold_is_reset() {
 
 #[test]
 fn types_that_are_nested_too_deep_to_be_read_are_refused() {
-    for (depth, allowed) in [(30, true), (32, false), (300_000, false)] {
-        let types = [vec![1], [0x42, 1, 1].repeat(depth), vec![0x42, 0]].concat();
-        let mut component = wasm_encoder::Component::new();
-        component.section(&wasm_encoder::RawSection { id: 7, data: &types });
-        let component = component.finish();
-        assert_eq!(inspect(&component).is_ok(), allowed, "{depth}");
-        assert_eq!(instrument(&component).is_ok(), allowed, "{depth}");
-    }
+    let types = [vec![1], [0x42, 1, 1].repeat(300_000), vec![0x42, 0]].concat();
+    let mut component = wasm_encoder::Component::new();
+    component.section(&wasm_encoder::RawSection { id: 7, data: &types });
+    assert_eq!(instrument(&component.finish()).unwrap_err(), "its types are nested too deep");
 }
 
 #[test]
