@@ -227,6 +227,58 @@ fn wait_for(mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
+fn a_past_decision_allows_what_its_own_version_allowed() {
+    let site = Site::new(&[RBAC]);
+    let server = site.serve(&[]);
+    let (_, first) = server.decide(RBAC, &QUESTION.replace("{\"input\"", "{\"id\": \"d-1\", \"input\""));
+    assert_eq!(first["allow"], true);
+    // The policy no longer answers; what its manifest said is in the copy that is kept for replay.
+    std::fs::remove_dir_all(site.path("policies").join(RBAC)).unwrap();
+    server.signal("HUP");
+    wait_for(|| server.get("/v1/policies").1["policies"].as_array().unwrap().is_empty());
+    let (status, found) = server.get("/v1/tenants/default/decisions/d-1");
+    assert_eq!((status, &found["allow"], &found["value"]), (200, &json!(true), &first["value"]));
+    assert!(server.stop());
+
+    // Without it nobody can say, and so nobody does.
+    std::fs::remove_dir_all(site.path("state/artifacts")).unwrap();
+    let server = site.serve(&[]);
+    let (status, answer) = server.get("/v1/tenants/default/decisions/d-1");
+    assert_eq!((status, &answer["allow"]), (503, &json!(null)), "{answer}");
+}
+
+#[test]
+fn the_operator_decides_when_an_answer_leaves() {
+    let site = Site::new(&[RBAC]);
+    for (log, recorded) in [("durable", true), ("buffered", true), ("off", false)] {
+        let server = site.serve(&["--log", log]);
+        let (status, answer) = server.decide(RBAC, QUESTION);
+        assert_eq!((status, &answer["recorded"]), (200, &json!(recorded)), "{log}: {answer}");
+        let (_, ready) = server.get("/health/ready");
+        assert_eq!((&ready["log"], &ready["recording"]), (&json!(log), &json!(recorded)), "{ready}");
+        // What a loss of power would take is synced within a moment, and is then nothing.
+        wait_for(|| server.get("/health/ready").1["unsynced"] == 0);
+        assert!(server.stop());
+    }
+}
+
+#[test]
+fn evaluations_in_instances_that_were_reset_are_compared_with_new_ones() {
+    let site = Site::new(&[RBAC]);
+    for (instances, compared) in [("protected", 6), ("new", 0)] {
+        let server = site.serve(&["--log", "off", "--instances", instances, "--verify-reset", "1"]);
+        for _ in 0..6 {
+            assert_eq!(server.decide(RBAC, QUESTION).1["allow"], true);
+        }
+        let (_, listing) = server.get("/v1/policies");
+        let expected = json!({ "kind": instances, "compared": compared, "differed": 0 });
+        assert_eq!(listing["instances"], expected, "{listing}");
+        let kind = if instances == "new" { "new" } else { "reset" };
+        assert_eq!(listing["policies"][0]["instances"], kind, "{listing}");
+    }
+}
+
+#[test]
 fn a_changed_log_or_evidence_is_found() {
     let site = Site::new(&[RBAC]);
     let server = site.serve(&[]);

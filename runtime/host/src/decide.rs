@@ -53,7 +53,8 @@ pub struct Decision {
     pub data: Option<Digest>,
     /// The rule.
     pub rule: String,
-    /// The answer, or the fault.
+    /// The answer, or the fault. Of a decision that was read back, the record commits to the answer with its reasons,
+    /// and of a fault to its class; the words about a fault are only kept beside it.
     pub result: Result<Answer, Fault>,
     /// Whether a gateway lets it pass: `true` at the manifest's `allow` pointer of an answer, and nothing else.
     pub allow: bool,
@@ -215,7 +216,10 @@ impl Inner {
             Err(Slot::Pending) => Err(DecideError::IdInProgress(question.id)),
             Err(Slot::Recorded(index)) => {
                 let recorded = self.recorded(tenant, index)?;
-                match recorded.as_answer_to(active, &question) {
+                if !recorded.answers(active, &question) {
+                    return Err(DecideError::IdConflict(question.id));
+                }
+                match self.decision(&recorded)? {
                     Some(decision) => Ok(Pending::done(decision, Arc::clone(self))),
                     None => Err(DecideError::IdConflict(question.id)),
                 }
@@ -250,7 +254,7 @@ impl Inner {
         let append = match &self.ledger {
             None => None,
             Some(ledger) => {
-                let (leaf, evidence) = write(active, &question, decision_time, &outcome, allow)?;
+                let (leaf, evidence) = write(active, &question, decision_time, &outcome)?;
                 let log: LogName = active.name.tenant().as_str().parse().map_err(HostError::from)?;
                 Some(ledger.append(&log, &leaf, &evidence))
             }
@@ -326,7 +330,6 @@ fn write(
     question: &Question,
     decision_time: Timestamp,
     outcome: &Outcome,
-    allow: bool,
 ) -> Result<(Vec<u8>, Vec<u8>), HostError> {
     let outcome_fields = fields(outcome, &question.id)?;
     let text = |field| match field {
@@ -359,7 +362,7 @@ fn write(
         commitments: Commitments::from_iter(commitments),
     };
     let leaf = record.to_bytes().map_err(|error| corrupt("the record", &question.id, &error))?;
-    Ok((leaf, Evidence::new(fields, allow, fault).encode()))
+    Ok((leaf, Evidence::new(fields, fault).encode()))
 }
 
 pub(crate) fn corrupt(what: &'static str, id: &str, reason: &dyn std::fmt::Display) -> HostError {

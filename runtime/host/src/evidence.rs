@@ -1,31 +1,26 @@
 //! Evidence: what the log's commitments stand for. It is kept beside the log, and can be erased without it.
 //!
 //! One entry is a version byte, then for each committed field, in the order of [`Field::ALL`], 32 bytes of salt, the
-//! length as a little-endian `u32`, and the bytes; then a byte that is 1 if the decision allows, for gateways; then, as
-//! the fields but without a salt, the fault's details as JSON.
+//! length as a little-endian `u32`, and the bytes; then, as the fields but without a salt, the fault's details as JSON.
+//! Nothing commits to those details: a record has the class of a fault, and what a person reads of it is only here.
+//! Version 1 had a byte before the details that said whether the decision allows, which now follows from the answer.
 
 use verdict_core::outcome::Fault;
 use verdict_core::record::{Field, Salt};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What one decision rests on, in the clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Evidence {
     fields: Vec<(Field, Salt, Vec<u8>)>,
-    allow: bool,
     detail: Vec<u8>,
 }
 
 impl Evidence {
-    pub(crate) fn new(fields: Vec<(Field, Salt, Vec<u8>)>, allow: bool, fault: Option<&Fault>) -> Self {
+    pub(crate) fn new(fields: Vec<(Field, Salt, Vec<u8>)>, fault: Option<&Fault>) -> Self {
         let detail = fault.and_then(|fault| serde_json::to_vec(fault).ok()).unwrap_or_default();
-        Self { fields, allow, detail }
-    }
-
-    /// Whether a gateway let it pass.
-    pub(crate) fn is_allow(&self) -> bool {
-        self.allow
+        Self { fields, detail }
     }
 
     pub(crate) fn fields(&self) -> &[(Field, Salt, Vec<u8>)] {
@@ -49,13 +44,12 @@ impl Evidence {
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let length = self.fields.iter().map(|(_, _, bytes)| bytes.len() + 36).sum::<usize>();
-        let mut out = Vec::with_capacity(2 + length + 4 + self.detail.len());
+        let mut out = Vec::with_capacity(1 + length + 4 + self.detail.len());
         out.push(VERSION);
         for (_, salt, bytes) in &self.fields {
             out.extend_from_slice(salt);
             put(&mut out, bytes);
         }
-        out.push(u8::from(self.allow));
         put(&mut out, &self.detail);
         out
     }
@@ -63,7 +57,7 @@ impl Evidence {
     /// Reads an entry; none where it is not one.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (version, mut rest) = bytes.split_first()?;
-        if *version != VERSION {
+        if !(1..=VERSION).contains(version) {
             return None;
         }
         let mut fields = Vec::with_capacity(Field::ALL.len());
@@ -73,14 +67,11 @@ impl Evidence {
             fields.push((*field, *salt, bytes.to_vec()));
             rest = after;
         }
-        let (allow, rest) = rest.split_first()?;
-        let allow = match allow {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
+        if *version == 1 {
+            rest = rest.split_first()?.1;
+        }
         let (detail, rest) = take(rest)?;
-        rest.is_empty().then(|| Self { fields, allow, detail: detail.to_vec() })
+        rest.is_empty().then(|| Self { fields, detail: detail.to_vec() })
     }
 }
 
@@ -103,13 +94,23 @@ mod tests {
     fn evidence() -> Evidence {
         let field =
             |field: &Field| (*field, [field.name().len() as u8; 32], field.name().as_bytes().to_vec());
-        Evidence::new(Field::ALL.iter().map(field).collect(), true, None)
+        Evidence::new(Field::ALL.iter().map(field).collect(), None)
     }
 
     #[test]
     fn reads_what_it_wrote() {
         assert_eq!(Evidence::decode(&evidence().encode()), Some(evidence()));
         assert_eq!(evidence().text(Field::Rule), "rule");
+    }
+
+    #[test]
+    fn reads_what_earlier_versions_wrote() {
+        let mut bytes = evidence().encode();
+        bytes[0] = 1;
+        bytes.insert(bytes.len() - 4, 1);
+        assert_eq!(Evidence::decode(&bytes), Some(evidence()));
+        bytes[0] = 3;
+        assert_eq!(Evidence::decode(&bytes), None);
     }
 
     #[test]

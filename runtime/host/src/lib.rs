@@ -31,6 +31,7 @@ mod recorded;
 pub mod replay;
 mod state;
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
@@ -38,8 +39,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use verdict_core::digest::Digest;
 use verdict_core::limits::Limits;
 use verdict_core::name::{PolicyName, Tenant};
+use verdict_core::pointer::Pointer;
 use verdict_core::record::Receipt;
 use verdict_engine::{CompileCache, Compiler, Engine, Instances, VerificationCounts};
 use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
@@ -144,6 +147,8 @@ pub(crate) struct Inner {
     engine: Engine,
     ledger: Option<Ledger>,
     ids: Ids,
+    /// Where versions that no longer answer say that they allow, by statement.
+    allows: Mutex<HashMap<Digest, Option<Pointer>>>,
     orphans: Sender<Orphan>,
     // The last to go: the lock on the state folder outlives the log's threads.
     state: State,
@@ -157,13 +162,13 @@ pub struct PolicyStatus {
     /// The version that answers.
     pub version: String,
     /// The digest of its component.
-    pub component: verdict_core::digest::Digest,
+    pub component: Digest,
     /// What it declares.
     pub manifest: Arc<verdict_core::manifest::Manifest>,
     /// The limits in force.
     pub limits: Limits,
     /// The digest of the data that it may read.
-    pub data: Option<verdict_core::digest::Digest>,
+    pub data: Option<Digest>,
     /// When its trust ends.
     pub until: verdict_core::time::Timestamp,
     /// Why each of its evaluations runs in a new instance; none where instances are reset in place.
@@ -269,7 +274,7 @@ impl Host {
     /// When the log or the evidence cannot be read.
     pub fn decision(&self, tenant: &Tenant, id: &str) -> Result<Option<Decision>, HostError> {
         match self.inner.find(tenant, id)? {
-            Some(recorded) => Ok(recorded.decision()),
+            Some(recorded) => self.inner.decision(&recorded),
             None => Ok(None),
         }
     }
@@ -392,6 +397,7 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
             engine,
             ledger,
             ids,
+            allows: Mutex::default(),
             orphans: sender,
             state,
         }

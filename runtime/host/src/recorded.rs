@@ -1,7 +1,10 @@
 //! Reading decisions back from the log and the evidence.
 
+use std::sync::PoisonError;
+
 use verdict_core::name::Tenant;
 use verdict_core::outcome::{Answer, Fault};
+use verdict_core::pointer::Pointer;
 use verdict_core::record::{Field, Opening, Receipt, Record};
 use verdict_ledger::{Ledger, LogName, TlogProof};
 
@@ -10,6 +13,7 @@ use crate::error::HostError;
 use crate::evidence::Evidence;
 use crate::ids::Ids;
 use crate::load::Active;
+use crate::replay::admitted;
 use crate::{Inner, ReceiptState};
 
 /// A decision as the log has it.
@@ -59,6 +63,34 @@ impl Inner {
         Ok(Recorded { index, leaf, record, evidence })
     }
 
+    /// The decision in full; none where the evidence was erased. Whether it allows follows from the answer, which the
+    /// record commits to, and from the manifest, which the author signed.
+    pub(crate) fn decision(&self, recorded: &Recorded) -> Result<Option<Decision>, HostError> {
+        let allow = match recorded.record.fault {
+            // A fault allows nothing, whatever the manifest says.
+            Some(_) => None,
+            None => self.allow(&recorded.record)?,
+        };
+        Ok(recorded.decision(allow.as_ref()))
+    }
+
+    /// Where the manifest of the version that decided says that its answers allow.
+    fn allow(&self, record: &Record) -> Result<Option<Pointer>, HostError> {
+        if let Some(active) = self.table.load().policies.get(&record.policy)
+            && active.statement == record.statement
+        {
+            return Ok(active.policy.manifest().allow.clone());
+        }
+        let allows = || self.allows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(allow) = allows().get(&record.statement) {
+            return Ok(allow.clone());
+        }
+        let artifact = admitted(self, record).map_err(|error| corrupt("the artifact", &record.id, &error))?;
+        let allow = artifact.manifest().allow.clone();
+        allows().insert(record.statement, allow.clone());
+        Ok(allow)
+    }
+
     pub(crate) fn receipt(&self, tenant: &Tenant, id: &str) -> Result<ReceiptState, HostError> {
         let Some(recorded) = self.find(tenant, id)? else { return Ok(ReceiptState::Unknown) };
         let Some(ledger) = &self.ledger else { return Ok(ReceiptState::Unknown) };
@@ -89,8 +121,8 @@ fn checked(record: &Record, bytes: &[u8]) -> Result<Evidence, HostError> {
 }
 
 impl Recorded {
-    /// The decision in full; none where the evidence was erased.
-    pub(crate) fn decision(&self) -> Option<Decision> {
+    /// The decision in full, of a version whose manifest has this `allow`; none where the evidence was erased.
+    fn decision(&self, allow: Option<&Pointer>) -> Option<Decision> {
         let evidence = self.evidence.as_ref()?;
         let record = &self.record;
         let result = match record.fault {
@@ -101,13 +133,13 @@ impl Recorded {
             }),
         };
         Some(Decision {
+            allow: result.as_ref().is_ok_and(|answer| answer.allows(allow)),
             id: record.id.clone(),
             policy: record.policy.clone(),
             version: record.version.to_string(),
             component: record.component,
             data: record.data,
             rule: evidence.text(Field::Rule).into(),
-            allow: evidence.is_allow(),
             fuel: evidence.text(Field::Fuel).parse().ok(),
             result,
             decision_time: record.decision_time,
@@ -118,15 +150,14 @@ impl Recorded {
         })
     }
 
-    /// This decision, if `question` is the one that it answered.
-    pub(crate) fn as_answer_to(&self, active: &Active, question: &Question) -> Option<Decision> {
-        let evidence = self.evidence.as_ref()?;
-        let same = self.record.policy == active.name
+    /// Whether `question` is the one that it answered.
+    pub(crate) fn answers(&self, active: &Active, question: &Question) -> bool {
+        let Some(evidence) = &self.evidence else { return false };
+        self.record.policy == active.name
             && evidence.text(Field::Rule) == question.rule.as_str()
             && evidence.text(Field::Caller) == question.caller
             && evidence.bytes(Field::Input) == question.input.text().as_bytes()
-            && question.requested_time.is_none_or(|time| time == self.record.decision_time);
-        if same { self.decision() } else { None }
+            && question.requested_time.is_none_or(|time| time == self.record.decision_time)
     }
 }
 
@@ -149,6 +180,7 @@ fn fault(code: verdict_core::outcome::FaultCode, evidence: &Evidence) -> Fault {
 mod tests {
     use verdict_core::digest::Digest;
     use verdict_core::limits::Limits;
+    use verdict_core::outcome::FaultCode;
     use verdict_core::record::{Commitments, Salt, commitment};
     use verdict_core::time::Timestamp;
 
@@ -179,16 +211,36 @@ mod tests {
 
     #[test]
     fn evidence_that_somebody_wrote_anew_is_not_what_the_record_commits_to() {
-        assert!(checked(&record(), &Evidence::new(fields(), true, None).encode()).is_ok());
+        assert!(checked(&record(), &Evidence::new(fields(), None).encode()).is_ok());
         for index in 0..Field::ALL.len() {
             // Well formed and, on the disk, with a checksum that fits: only the commitment tells.
             let (mut bytes, mut salt) = (fields(), fields());
             bytes[index].2.push(b'!');
             salt[index].1[0] ^= 1;
             for changed in [bytes, salt] {
-                let error = checked(&record(), &Evidence::new(changed, true, None).encode()).unwrap_err();
+                let error = checked(&record(), &Evidence::new(changed, None).encode()).unwrap_err();
                 assert!(error.to_string().contains(Field::ALL[index].name()), "{error}");
             }
         }
+    }
+    #[test]
+    fn whether_it_allows_follows_from_the_answer_and_the_manifest() {
+        let allows = |answer: &str, fault: Option<FaultCode>, allow: Option<&str>| {
+            let mut fields = fields();
+            fields[0].2 = answer.into();
+            let recorded = Recorded {
+                index: 0,
+                leaf: Vec::new(),
+                record: Record { fault, ..record() },
+                evidence: Some(Evidence::new(fields, None)),
+            };
+            let pointer = allow.map(|text| text.parse().unwrap());
+            recorded.decision(pointer.as_ref()).unwrap().allow
+        };
+        assert!(allows("true", None, None));
+        assert!(allows(r#"{"allow": false, "ok": true}"#, None, Some("/ok")));
+        assert!(!allows(r#"{"allow": false, "ok": true}"#, None, None));
+        assert!(!allows("", None, None));
+        assert!(!allows("true", Some(FaultCode::Trap), None));
     }
 }

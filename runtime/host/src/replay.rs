@@ -4,12 +4,12 @@
 //! receipt, the caller's own input, the artifact, and the data ([`of_receipt`]).
 
 use serde::Serialize;
-use verdict_core::artifact::{self, UnverifiedArtifact};
+use verdict_core::artifact::{self, AdmittedArtifact, UnverifiedArtifact};
 use verdict_core::digest::Digest;
 use verdict_core::name::Tenant;
 use verdict_core::outcome::FaultCode;
 use verdict_core::record::{Field, Receipt, Record};
-use verdict_core::refusal::Refusal;
+use verdict_core::refusal::{Refusal, RefusalCode};
 use verdict_engine::{Compiler, DOCUMENT_DEPTH_MAX, Document, DocumentLimits, Engine, Query};
 use verdict_registry::Layout;
 
@@ -108,7 +108,7 @@ pub(crate) fn of_state(inner: &Inner, tenant: &Tenant, id: &str) -> Result<Repla
         return Err(ReplayError::Unknown(id.into()));
     };
     let Some(evidence) = evidence else { return Err(ReplayError::Erased(id.into())) };
-    let artifact = fetch_recorded(inner, &record)?;
+    let artifact = admitted(inner, &record)?;
     let data = match &record.data {
         Some(digest) => Some(inner.state.data(digest)?),
         None => None,
@@ -120,16 +120,18 @@ pub(crate) fn of_state(inner: &Inner, tenant: &Tenant, id: &str) -> Result<Repla
         data,
         expected: COMPARED.iter().map(|field| (*field, evidence.text(*field))).collect(),
     };
-    run(&case, artifact, inner.config.compiler.clone())
+    run(&case, &artifact, inner.config.compiler.clone())
 }
 
-/// The copy of the version that decided.
-fn fetch_recorded(inner: &Inner, record: &Record) -> Result<UnverifiedArtifact, ReplayError> {
+/// The version that decided, from the copies that are kept. Versions may share a component: the record names the
+/// statement, too.
+pub(crate) fn admitted(inner: &Inner, record: &Record) -> Result<AdmittedArtifact, ReplayError> {
     let mut refusal = None;
     for path in verdict_registry::find(&inner.state.artifacts())? {
-        match Layout::open(&path).and_then(|layout| layout.fetch()) {
-            Ok(artifact) if Digest::of(&artifact.component) == record.component => return Ok(artifact),
-            Ok(_) => {}
+        let artifact = Layout::open(&path).and_then(|layout| layout.fetch());
+        match artifact.and_then(|artifact| artifact::admit_recorded(artifact, record)) {
+            Ok(admitted) => return Ok(admitted),
+            Err(error) if error.code == RefusalCode::WrongSubject => {}
             Err(error) => refusal = Some(error),
         }
     }
@@ -166,13 +168,14 @@ pub fn of_receipt(
         (Some(_), Some(_)) => return Err(ReplayError::Mismatch("data")),
     };
     let expected = COMPARED.iter().filter_map(|field| Some((*field, value(*field)?))).collect();
-    run(&Case { record, rule, input, data, expected }, artifact, compiler)
+    let artifact = artifact::admit_recorded(artifact, record)?;
+    run(&Case { record, rule, input, data, expected }, &artifact, compiler)
 }
 
 /// What must come out identical.
 const COMPARED: [Field; 4] = [Field::Answer, Field::Reasons, Field::Fuel, Field::Reads];
 
-fn run(case: &Case<'_>, artifact: UnverifiedArtifact, compiler: Compiler) -> Result<Replay, ReplayError> {
+fn run(case: &Case<'_>, artifact: &AdmittedArtifact, compiler: Compiler) -> Result<Replay, ReplayError> {
     let record = case.record;
     if record.semantics != verdict_engine::SEMANTICS {
         let (id, here) = (record.id.clone(), verdict_engine::SEMANTICS);
@@ -184,7 +187,7 @@ fn run(case: &Case<'_>, artifact: UnverifiedArtifact, compiler: Compiler) -> Res
     // The recorded limits are at or below what the manifest asks for, so as a ceiling they are the effective ones.
     let config = verdict_engine::Config { ceiling: record.limits, ..verdict_engine::Config::new(compiler) };
     let engine = Engine::new(config).map_err(HostError::from)?;
-    let policy = engine.load(&artifact::admit_recorded(artifact, record)?)?;
+    let policy = engine.load(artifact)?;
     let parse = |what, bytes: Vec<u8>| {
         let limits = DocumentLimits { bytes_max: u64::MAX, depth_max: DOCUMENT_DEPTH_MAX };
         Document::parse(bytes, &limits).map_err(|error| ReplayError::Document(what, error))
