@@ -41,7 +41,7 @@ test-full: tools languages
 lint: tools
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --check --manifest-path guest-policies/Cargo.toml --all
-	$(CARGO) fmt --check --manifest-path tests/bench/policies/Cargo.toml
+	$(CARGO) fmt --check --manifest-path tests/bench/policies/Cargo.toml -p bench-small -p bench-big
 	$(CARGO) fmt --check --manifest-path tests/bench/peers/Cargo.toml
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy $(COMMAND) -p verdict-engine --all-targets --features verdict-engine/bench --quiet -- -D warnings

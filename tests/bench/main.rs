@@ -30,7 +30,15 @@ pub(crate) const INPUT: &str = r#"{"user": "bob", "action": "update", "type": "c
 const PART_TIME_MAX: Duration = Duration::from_secs(180);
 
 /// The parts, in the order in which they run; `BENCH_ONLY` names some of them, with commas.
-const PARTS: [&str; 7] = ["decide", "peers", "document", "fuel", "hostile", "ledger", "http"];
+const PARTS: [&str; 8] = ["decide", "peers", "document", "fuel", "hostile", "languages", "ledger", "http"];
+
+/// Programs of the engine that measure by themselves, and what each needs.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("document", "runtime/engine/benches/document.rs"),
+    ("fuel", "runtime/engine/benches/fuel.rs"),
+    ("hostile", "runtime/engine/benches/hostile.rs"),
+    ("languages", "target/languages"),
+];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -43,11 +51,11 @@ fn main() {
     let wanted = |part: &str| only.is_empty() || only.contains(&part);
     let mut figures = Figures::new();
     contest(&mut figures, wanted("decide"), wanted("peers"));
-    for name in ["document", "fuel", "hostile"].into_iter().filter(|name| wanted(name)) {
-        if root().join("runtime/engine/benches").join(name).with_extension("rs").is_file() {
+    for (name, needed) in PROGRAMS.into_iter().filter(|(name, _)| wanted(name)) {
+        if root().join(needed).exists() {
             part(&mut figures, engine(name));
         } else {
-            figures.skip(name, "the engine has no such bench program");
+            figures.skip(name, &format!("there is no `{needed}`"));
         }
     }
     if wanted("ledger") {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: gets the client and the peer, builds everything with --release, then measures with nothing compiling
 # beside it. What cannot be had is skipped and said. BENCH_SECONDS (6): how long one load of HTTP lasts.
-# BENCH_ONLY=decide,peers: only some of the parts decide, peers, document, fuel, hostile, ledger and http.
+# BENCH_ONLY=decide,peers: only some of the parts that README.md lists.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD

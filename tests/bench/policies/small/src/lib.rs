@@ -10,7 +10,8 @@ fn allow() -> Decision {
     let [user, role, owner, action] = fields.as_slice() else { return denied() };
     let (role, action) = (role.as_text(), action.as_text());
     if role == Some("admin") {
-        return Decision::allow().because(Reason::new("admin", "administrators may do everything").on("/role"));
+        return Decision::allow()
+            .because(Reason::new("admin", "administrators may do everything").on("/role"));
     }
     if matches!((user, owner), (Value::Text(user), Value::Text(owner)) if user == owner) {
         return Decision::allow().because(Reason::new("owner", "the user owns it").on("/owner"));
