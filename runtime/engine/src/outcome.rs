@@ -1,7 +1,5 @@
 //! What is asked of a policy, and what comes of it.
 
-use std::time::Duration;
-
 use verdict_core::outcome::{Answer, Fault};
 use verdict_core::time::Timestamp;
 
@@ -43,6 +41,4 @@ pub struct Outcome {
     pub reads: ReadSet,
     /// What the policy logged, in order.
     pub log: Vec<LogLine>,
-    /// Wall-clock time of the evaluation; never part of a record.
-    pub elapsed: Duration,
 }

@@ -4,7 +4,6 @@
 mod warm;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use verdict_core::digest::Digest;
 use verdict_core::limits::Limits;
@@ -84,7 +83,6 @@ impl Policy {
     /// The policy runs on the stack of the calling thread: it needs the limit `stack_bytes` and some 256 KiB for the
     /// host, which every thread has that Rust starts with its defaults.
     pub fn evaluate(&self, query: &Query<'_>) -> Outcome {
-        let started = Instant::now();
         let evaluated =
             self.rule(query).and_then(|rule| self.0.instances.evaluate(self.question(query), rule));
         let evaluated = evaluated.unwrap_or_else(Evaluated::fault);
@@ -98,7 +96,6 @@ impl Policy {
             memory_bytes_peak: u64::try_from(evaluated.memory_bytes).unwrap_or(u64::MAX),
             reads: evaluated.reads,
             log: evaluated.log,
-            elapsed: started.elapsed(),
         }
     }
 

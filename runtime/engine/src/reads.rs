@@ -55,6 +55,11 @@ struct Step {
 }
 
 impl ReadSet {
+    /// Room for what most evaluations read, in one piece each.
+    pub(crate) fn with_room() -> Self {
+        Self { pointers: String::with_capacity(256), steps: Vec::with_capacity(16) }
+    }
+
     pub(crate) fn push(&mut self, document: Source, operation: Operation, pointer: &str, absent: bool) {
         self.pointers.push_str(pointer);
         self.steps.push(Step { end: self.pointers.len(), document, operation, absent });

@@ -1,6 +1,8 @@
 //! `input` and `data`: the same four functions over two documents. They differ in what a policy may name: all of its
 //! input, and of the data what its manifest grants.
 
+use std::borrow::Cow;
+
 use verdict_core::pointer::is_pointer;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, LinkerInstance, Lower, WasmList, WasmStr};
@@ -34,23 +36,19 @@ enum WireValue {
 
 pub(super) fn link(instance: &mut LinkerInstance<'_, State>, source: Source) -> wasmtime::Result<()> {
     instance.func_wrap("read", move |mut store, (pointer,): (WasmStr,)| {
-        store.data_mut().count_calls(1)?;
-        pay(&mut store, price::CALL)?;
-        let mut call = Call::new(source, Operation::Read);
-        Ok((call.one(&mut store, &pointer, read)?.unwrap_or(WireValue::Absent),))
+        let mut call = Call::begin(&mut store, source, Operation::Read, 1)?;
+        Ok((call.read(&mut store, &pointer)?,))
     })?;
     instance.func_wrap("read-many", move |store, (pointers,): (WasmList<WasmStr>,)| {
         Ok((read_many(store, source, &pointers)?,))
     })?;
     instance.func_wrap("keys", move |mut store, (pointer,): (WasmStr,)| {
-        store.data_mut().count_calls(1)?;
-        pay(&mut store, price::CALL)?;
-        Ok((Call::new(source, Operation::Keys).one(&mut store, &pointer, keys)?,))
+        let mut call = Call::begin(&mut store, source, Operation::Keys, 1)?;
+        Ok((call.keys(&mut store, &pointer)?,))
     })?;
     instance.func_wrap("json", move |mut store, (pointer,): (WasmStr,)| {
-        store.data_mut().count_calls(1)?;
-        pay(&mut store, price::CALL)?;
-        Ok((Call::new(source, Operation::Json).one(&mut store, &pointer, json)?,))
+        let mut call = Call::begin(&mut store, source, Operation::Json, 1)?;
+        Ok((call.json(&mut store, &pointer)?,))
     })
 }
 
@@ -59,13 +57,11 @@ fn read_many(
     source: Source,
     pointers: &WasmList<WasmStr>,
 ) -> wasmtime::Result<Vec<WireValue>> {
-    store.data_mut().count_calls(u64::try_from(pointers.len().max(1))?)?;
-    pay(&mut store, price::CALL)?;
-    let mut call = Call::new(source, Operation::Read);
+    let mut call = Call::begin(&mut store, source, Operation::Read, pointers.len())?;
     let mut values = Vec::with_capacity(pointers.len());
     for n in 0..pointers.len() {
         let Some(pointer) = pointers.get(&mut store, n) else { break };
-        values.push(call.one(&mut store, &pointer?, read)?.unwrap_or(WireValue::Absent));
+        values.push(call.read(&mut store, &pointer?)?);
     }
     Ok(values)
 }
@@ -78,86 +74,133 @@ struct Call {
     result_bytes: u64,
 }
 
-/// What makes a result: first its price and its size are known, then it is made.
-type Make<T> = fn(&Document, &Node) -> Option<Priced<T>>;
-
-struct Priced<T> {
-    names: usize,
-    bytes: usize,
-    make: fn(&Document, &Node) -> Option<T>,
+/// A value that was found. It is priced before anything is made of it.
+struct Found {
+    node: Node,
+    pointer_bytes: usize,
 }
 
 impl Call {
-    fn new(source: Source, operation: Operation) -> Self {
-        Self { source, operation, result_bytes: 0 }
+    /// Counts and prices the call itself.
+    fn begin(
+        store: &mut StoreContextMut<'_, State>,
+        source: Source,
+        operation: Operation,
+        pointers: usize,
+    ) -> wasmtime::Result<Self> {
+        store.data_mut().count_calls(u64::try_from(pointers.max(1))?)?;
+        pay(store, price::CALL)?;
+        Ok(Self { source, operation, result_bytes: 0 })
     }
 
-    /// Looks one pointer up, notes the step, takes the price and makes the result, in this order.
-    fn one<T>(
+    fn read(
         &mut self,
         store: &mut StoreContextMut<'_, State>,
         pointer: &WasmStr,
-        make: Make<T>,
-    ) -> wasmtime::Result<Option<T>> {
+    ) -> wasmtime::Result<WireValue> {
+        let Some(found) = self.find(store, pointer, |_| true)? else { return Ok(WireValue::Absent) };
+        let bytes = self.document(store)?.map_or(0, |document| document.text_bytes(&found.node));
+        self.price(store, &found, 0, bytes)?;
+        let value = self.document(store)?.map(|document| wire_value(document.value(&found.node)));
+        Ok(value.unwrap_or(WireValue::Absent))
+    }
+
+    fn keys(
+        &mut self,
+        store: &mut StoreContextMut<'_, State>,
+        pointer: &WasmStr,
+    ) -> wasmtime::Result<Option<Vec<String>>> {
+        let Some(found) = self.find(store, pointer, Node::is_object)? else { return Ok(None) };
+        let bytes = self.document(store)?.and_then(|document| document.names_bytes(&found.node));
+        self.price(store, &found, found.node.count as usize, bytes.unwrap_or(0))?;
+        let names = self.document(store)?.and_then(|document| document.names(&found.node));
+        Ok(names.map(|names| names.map(Cow::into_owned).collect()))
+    }
+
+    fn json(
+        &mut self,
+        store: &mut StoreContextMut<'_, State>,
+        pointer: &WasmStr,
+    ) -> wasmtime::Result<Option<String>> {
+        let Some(found) = self.find(store, pointer, |_| true)? else { return Ok(None) };
+        let bytes = self.document(store)?.map_or(0, |document| document.source(&found.node).len());
+        self.price(store, &found, 0, bytes)?;
+        Ok(self.document(store)?.map(|document| document.source(&found.node).to_owned()))
+    }
+
+    /// The document, if the tenant has one.
+    fn document<'a>(&self, store: &'a StoreContextMut<'_, State>) -> Result<Option<&'a Document>, Stop> {
+        store.data().question().map(|question| question.document(self.source))
+    }
+
+    /// Looks a pointer up and notes the step. What is not there is paid for here.
+    fn find(
+        &mut self,
+        store: &mut StoreContextMut<'_, State>,
+        pointer: &WasmStr,
+        is_meant: fn(&Node) -> bool,
+    ) -> wasmtime::Result<Option<Found>> {
         let mut text = std::mem::take(&mut store.data_mut().scratch);
         text.clear();
         text.push_str(bounded(&pointer.to_str(&*store)?)?);
-        let result = self.look_up(store, &text, make);
-        store.data_mut().scratch = text;
-        result
+        let state = store.data_mut();
+        let node = state.question()?.find(self.source, &text)?.filter(is_meant);
+        state.reads.push(self.source, self.operation, &text, node.is_none());
+        let pointer_bytes = text.len();
+        state.scratch = text;
+        if node.is_none() {
+            pay(store, price_of_pointer(pointer_bytes))?;
+        }
+        Ok(node.map(|node| Found { node, pointer_bytes }))
     }
 
-    fn look_up<T>(
+    /// Takes the price of what was found. What does not fit into the guest's memory is not made on the host's side
+    /// either.
+    fn price(
         &mut self,
         store: &mut StoreContextMut<'_, State>,
-        pointer: &str,
-        make: Make<T>,
-    ) -> wasmtime::Result<Option<T>> {
-        let (document, node) = self.find(store.data().question()?, pointer)?;
-        let priced =
-            document.as_ref().zip(node).and_then(|(document, node)| Some((make(document, &node)?, node)));
-        store.data_mut().reads.push(self.source, self.operation, pointer, priced.is_none());
-        let looked_up = price::LOOKUP + price::POINTER_BYTE * u64::try_from(pointer.len())?;
-        let Some((priced, node)) = priced else {
-            pay(store, looked_up)?;
-            return Ok(None);
-        };
-        self.bound(&priced, store.data().result_bytes_max)?;
-        let names = price::NAME * u64::try_from(priced.names)?;
-        pay(store, looked_up + names + price_of_bytes(priced.bytes))?;
-        Ok(document.as_ref().and_then(|document| (priced.make)(document, &node)))
-    }
-
-    /// What does not fit into the guest's memory is not made on the host's side either.
-    fn bound<T>(&mut self, priced: &Priced<T>, max: u64) -> Result<(), Stop> {
-        let bytes = priced.bytes.saturating_add(priced.names.saturating_mul(8));
-        self.result_bytes = self.result_bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        found: &Found,
+        names: usize,
+        bytes: usize,
+    ) -> wasmtime::Result<()> {
+        let result_bytes = bytes.saturating_add(names.saturating_mul(8));
+        self.result_bytes = self.result_bytes.saturating_add(u64::try_from(result_bytes)?);
+        let max = store.data().result_bytes_max;
         if self.result_bytes > max {
             let message =
                 format!("the policy asked for a result of {} bytes; its memory is {max}", self.result_bytes);
-            return Err(Stop::OutOfMemory(message));
+            return Err(Stop::OutOfMemory(message).into());
         }
-        Ok(())
+        let names = price::NAME * u64::try_from(names)?;
+        pay(store, price_of_pointer(found.pointer_bytes) + names + price_of_bytes(bytes))
+    }
+}
+
+impl Question {
+    /// The document that a policy names by the interface that it calls.
+    fn document(&self, source: Source) -> Option<&Document> {
+        match source {
+            Source::Input => Some(&self.input),
+            Source::Data => self.data.as_ref(),
+        }
     }
 
-    fn find(&self, question: &Question, pointer: &str) -> Result<(Option<Document>, Option<Node>), Stop> {
+    fn find(&self, source: Source, pointer: &str) -> Result<Option<Node>, Stop> {
         if !is_pointer(pointer) {
             return Err(Stop::Trap(format!("`{}` is not a JSON Pointer", shortened(pointer))));
         }
-        let document = match self.source {
-            Source::Input => Some(&question.input),
-            Source::Data if question.data_granted.iter().any(|prefix| prefix.is_prefix_of(pointer)) => {
-                question.data.as_ref()
-            }
-            Source::Data => {
-                let pointer = shortened(pointer);
-                return Err(Stop::Trap(format!(
-                    "the policy read `{pointer}` of the data, which it is not granted"
-                )));
-            }
-        };
-        Ok((document.cloned(), document.and_then(|document| document.find(pointer).copied())))
+        if source == Source::Data && !self.data_granted.iter().any(|prefix| prefix.is_prefix_of(pointer)) {
+            let pointer = shortened(pointer);
+            return Err(Stop::Trap(format!(
+                "the policy read `{pointer}` of the data, which it is not granted"
+            )));
+        }
+        Ok(self.document(source).and_then(|document| document.find(pointer).copied()))
     }
+}
+
+fn price_of_pointer(bytes: usize) -> u64 {
+    price::LOOKUP + price::POINTER_BYTE * u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn bounded(pointer: &str) -> Result<&str, Stop> {
@@ -172,11 +215,6 @@ fn shortened(text: &str) -> String {
     text.chars().take(160).collect()
 }
 
-fn read(document: &Document, node: &Node) -> Option<Priced<WireValue>> {
-    let make = |document: &Document, node: &Node| Some(wire_value(document.value(node)));
-    Some(Priced { names: 0, bytes: document.text_bytes(node), make })
-}
-
 fn wire_value(value: Value<'_>) -> WireValue {
     match value {
         Value::Null => WireValue::Null,
@@ -186,20 +224,4 @@ fn wire_value(value: Value<'_>) -> WireValue {
         Value::Array(length) => WireValue::Array(length),
         Value::Object(length) => WireValue::Object(length),
     }
-}
-
-fn keys(document: &Document, node: &Node) -> Option<Priced<Vec<String>>> {
-    let bytes = document.names_bytes(node)?;
-    let make = |document: &Document, node: &Node| {
-        Some(document.names(node)?.map(std::borrow::Cow::into_owned).collect())
-    };
-    Some(Priced { names: node.count as usize, bytes, make })
-}
-
-fn json(document: &Document, node: &Node) -> Option<Priced<String>> {
-    Some(Priced {
-        names: 0,
-        bytes: document.source(node).len(),
-        make: |document, node| Some(document.source(node).to_owned()),
-    })
 }
