@@ -3,11 +3,17 @@
 //! One structural pass at the door refuses what is not strict JSON (RFC 8259, UTF-8, no duplicate names, no lone
 //! surrogates, bounded depth and size), and keeps where each value is. Values materialise when they are read; numbers
 //! keep their text. Nothing here recurses, and no look-up scans more than its pointer.
+//!
+//! From the bytes up: `scan` looks at many at once, `lexeme` knows strings and numbers, `parse` puts them together on a
+//! tape of `node`s, `order` makes the tables of what is large in it, `lookup` finds.
 
 mod error;
+mod lexeme;
 mod lookup;
 mod node;
+mod order;
 mod parse;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -20,9 +26,9 @@ use verdict_core::digest::Digest;
 use verdict_core::pointer::Pointer;
 
 pub use error::{DocumentError, DocumentErrorKind};
-use node::Kind;
 pub(crate) use node::Node;
-use text::{unescaped, unescaped_bytes};
+use node::Tape;
+use text::unescaped;
 
 /// How large and how deep a document may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +54,21 @@ impl Default for DocumentLimits {
 pub struct Document(Arc<Inner>);
 
 struct Inner {
-    text: String,
-    /// Every value but the root. The children of a container are next to each other, in document order.
-    nodes: Vec<Node>,
-    root: Node,
+    source: Source,
+    /// The place of the outermost value.
+    root: u32,
     digest: OnceLock<Digest>,
+}
+
+enum Source {
+    Parsed(Parsed),
+    /// A part of another document.
+    Part(Document),
+}
+
+struct Parsed {
+    text: String,
+    tape: Tape,
 }
 
 /// One JSON value, without what is inside it.
@@ -87,18 +103,47 @@ impl Document {
         let text = String::from_utf8(bytes).map_err(|error| {
             DocumentError::new(DocumentErrorKind::NotUtf8, error.utf8_error().valid_up_to())
         })?;
-        let (root, nodes) = parse::parse(&text, limits.depth_max)?;
-        Ok(Self(Arc::new(Inner { text, nodes, root, digest: OnceLock::new() })))
+        let tape = parse::parse(&text, limits.depth_max)?;
+        Ok(Self::new(Source::Parsed(Parsed { text, tape }), 0))
+    }
+
+    fn new(source: Source, root: u32) -> Self {
+        Self(Arc::new(Inner { source, root, digest: OnceLock::new() }))
+    }
+
+    /// The value at `pointer` as a document of its own: its text is the exact source of that value, which is not
+    /// copied nor parsed again. It keeps the bytes of the whole, and what was checked of the whole (its size, its depth)
+    /// is not checked again.
+    pub fn subdocument(&self, pointer: &Pointer) -> Option<Self> {
+        let root = self.place(pointer.as_str())?;
+        let whole = match &self.0.source {
+            Source::Parsed(_) => self,
+            Source::Part(whole) => whole,
+        };
+        Some(Self::new(Source::Part(whole.clone()), root))
     }
 
     /// The exact text.
     pub fn text(&self) -> &str {
-        &self.0.text
+        match &self.0.source {
+            Source::Parsed(parsed) => &parsed.text,
+            Source::Part(whole) => {
+                whole.parsed().tape.node(self.0.root).map_or("", |root| whole.source(root))
+            }
+        }
     }
 
     /// The digest of the exact bytes; computed once.
     pub fn digest(&self) -> Digest {
-        *self.0.digest.get_or_init(|| Digest::of(self.0.text.as_bytes()))
+        *self.0.digest.get_or_init(|| Digest::of(self.text().as_bytes()))
+    }
+
+    fn parsed(&self) -> &Parsed {
+        match &self.0.source {
+            Source::Parsed(parsed) => parsed,
+            // Of a whole, so this goes no deeper.
+            Source::Part(whole) => whole.parsed(),
+        }
     }
 
     /// The value at `pointer`.
@@ -119,49 +164,50 @@ impl Document {
     /// What a node is.
     pub(crate) fn value(&self, node: &Node) -> Value<'_> {
         let source = self.source(node);
-        match node.kind {
-            Kind::Null => Value::Null,
-            Kind::True => Value::Boolean(true),
-            Kind::False => Value::Boolean(false),
-            Kind::Number => Value::Number(source),
-            Kind::Text | Kind::EscapedText => {
-                Value::Text(unescaped(inside(source), node.kind == Kind::EscapedText))
-            }
-            Kind::Array => Value::Array(node.count),
-            Kind::Object => Value::Object(node.count),
+        // In a document that was checked, the first byte of a value says what it is.
+        match source.as_bytes().first() {
+            Some(b'"') => Value::Text(unescaped(inside(source), node.escaped())),
+            Some(b'{') => Value::Object(node.count),
+            Some(b'[') => Value::Array(node.count),
+            Some(b't') => Value::Boolean(true),
+            Some(b'f') => Value::Boolean(false),
+            Some(b'n') | None => Value::Null,
+            Some(_) => Value::Number(source),
         }
     }
 
     /// How many bytes of text the value of a node has, before it is made.
     pub(crate) fn text_bytes(&self, node: &Node) -> usize {
         let source = self.source(node);
-        match node.kind {
-            Kind::Number => source.len(),
-            Kind::Text | Kind::EscapedText => unescaped_bytes(inside(source), node.kind == Kind::EscapedText),
+        match source.as_bytes().first() {
+            Some(b'"') => inside(source).len() - node.count as usize,
+            Some(b'-' | b'0'..=b'9') => source.len(),
             _ => 0,
         }
     }
 
     /// How many bytes the names of an object's members have, before they are made.
     pub(crate) fn names_bytes(&self, node: &Node) -> Option<usize> {
-        let children = (node.kind == Kind::Object).then(|| self.children(node))?;
-        let bytes = |child: &Node| unescaped_bytes(child.name.of(&self.0.text), child.name.escaped());
-        Some(children.iter().map(bytes).sum())
+        let text = &self.parsed().text;
+        let bytes = |name: &Node| name.source(text).len() - name.count as usize;
+        Some(self.name_nodes(node)?.map(bytes).sum())
     }
 
     /// The names of an object's members, in document order.
     pub(crate) fn names(&self, node: &Node) -> Option<impl Iterator<Item = Cow<'_, str>>> {
-        let children = (node.kind == Kind::Object).then(|| self.children(node))?;
-        Some(children.iter().map(|child| unescaped(child.name.of(&self.0.text), child.name.escaped())))
+        let text = &self.parsed().text;
+        let name = |name: &Node| unescaped(name.source(text), name.escaped());
+        Some(self.name_nodes(node)?.map(name))
     }
 
     /// The exact text of a node.
     pub(crate) fn source(&self, node: &Node) -> &str {
-        self.0.text.get(node.start as usize..node.end as usize).unwrap_or_default()
+        node.source(&self.parsed().text)
     }
 
-    fn children(&self, node: &Node) -> &[Node] {
-        node.children(&self.0.nodes)
+    fn name_nodes(&self, node: &Node) -> Option<impl Iterator<Item = &Node>> {
+        let tape = &self.parsed().tape;
+        node.is_object().then(|| tape.names(*node).filter_map(|place| tape.node(place)))
     }
 }
 
@@ -173,6 +219,6 @@ fn inside(source: &str) -> &str {
 impl fmt::Debug for Document {
     /// Says how large it is, not what is in it: documents hold personal data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Document").field("bytes", &self.0.text.len()).finish_non_exhaustive()
+        f.debug_struct("Document").field("bytes", &self.text().len()).finish_non_exhaustive()
     }
 }

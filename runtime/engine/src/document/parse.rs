@@ -1,65 +1,73 @@
 //! The structural pass: strict RFC 8259, without recursion, in one go over the bytes.
 
 use super::error::{DocumentError, DocumentErrorKind as Error};
-use super::node::{Kind, Name, Node};
-use super::text::compare;
-
-/// Objects with more members than this keep their names in order, so that neither finding a member nor refusing a
-/// duplicate compares every name with every other. An order cannot be attacked as a hash can.
-pub(super) const UNSORTED_MEMBERS_MAX: usize = 8;
+use super::lexeme::{number, space, string};
+use super::node::{Extent, Node, Tape, offset};
+use super::order::{Hashes, array_table, object_table};
+use super::scan::Specials;
 
 type Result<T> = std::result::Result<T, DocumentError>;
 
-/// Parses `text`, which is shorter than 4 GiB. Returns the root and all other nodes.
-pub(super) fn parse(text: &str, depth_max: u32) -> Result<(Node, Vec<Node>)> {
+/// The place of no array or object.
+const NONE: u32 = u32::MAX;
+
+/// The last place that an array or object can have; only a text of more than 2 GiB needs a later one.
+const PLACE_MAX: u32 = (1 << 31) - 3;
+
+/// Parses `text`, which is shorter than 4 GiB.
+pub(super) fn parse(text: &str, depth_max: u32) -> Result<Tape> {
+    let bytes = text.as_bytes();
     let mut parser = Parser {
         text,
+        bytes,
         at: 0,
-        depth_max: depth_max as usize,
-        name: Name::default(),
-        frames: Vec::new(),
-        pending: Vec::new(),
-        nodes: Vec::new(),
+        specials: Specials::new(bytes),
+        open: NONE,
+        object: false,
+        count: 0,
+        hashes: Hashes::default(),
+        depth_left: depth_max,
+        tape: Tape::default(),
     };
+    // What names and values of usual length need; for others it doubles.
+    parser.tape.nodes.reserve(bytes.len() / 8 + 8);
     parser.document()?;
-    match parser.pending.pop() {
-        Some(root) => Ok((root, parser.nodes)),
-        None => Err(parser.error(Error::UnexpectedEnd)),
-    }
-}
-
-/// An array or object that is open.
-struct Frame {
-    object: bool,
-    start: usize,
-    name: Name,
-    /// How many nodes were pending when it was opened: those after it are its children.
-    pending: usize,
+    parser.tape.fit();
+    Ok(parser.tape)
 }
 
 struct Parser<'a> {
     text: &'a str,
+    bytes: &'a [u8],
     at: usize,
-    depth_max: usize,
-    /// The name of the member whose value comes next.
-    name: Name,
-    frames: Vec<Frame>,
-    /// Values whose container is still open.
-    pending: Vec<Node>,
-    nodes: Vec<Node>,
+    specials: Specials<'a>,
+    /// The place of the innermost array or object that is open. As long as it is, its node's `end` is the place of
+    /// the one around it.
+    open: u32,
+    /// Whether that one is an object.
+    object: bool,
+    /// How many children it has so far; those of the ones around it are in their nodes.
+    count: u32,
+    /// Of the names that it has so far; those of the one around it are where its extent will be.
+    hashes: Hashes,
+    depth_left: u32,
+    tape: Tape,
 }
 
 impl Parser<'_> {
     fn document(&mut self) -> Result<()> {
         loop {
-            self.space();
-            match self.peek() {
-                Some(b'{') => self.open(true)?,
-                Some(b'[') => self.open(false)?,
-                Some(_) => self.scalar()?,
+            let ended = match self.peek() {
+                Some(b'{') => self.opened_object()?,
+                Some(b'[') => self.opened_array()?,
+                Some(b' ' | b'\t' | b'\n' | b'\r') => {
+                    self.space();
+                    false
+                }
+                Some(first) => self.scalar(first)?,
                 None => return Err(self.error(Error::UnexpectedEnd)),
-            }
-            if !self.next_value()? {
+            };
+            if ended && !self.next_value()? {
                 break;
             }
         }
@@ -67,247 +75,158 @@ impl Parser<'_> {
         if self.peek().is_some() { Err(self.error(Error::TrailingData)) } else { Ok(()) }
     }
 
-    /// Closes what ends here and goes to where the next value begins; false when the document is complete.
+    /// After a value: closes what ends here and goes to where the next one begins; false when there is none.
+    #[inline(always)]
     fn next_value(&mut self) -> Result<bool> {
-        loop {
-            let Some(frame) = self.frames.last() else { return Ok(false) };
-            // A value that ended is pending, so only a container that was just opened has none.
-            let (object, empty) = (frame.object, frame.pending == self.pending.len());
-            self.space();
+        while self.open != NONE {
             match self.peek() {
-                Some(b'}') if object => self.close()?,
-                Some(b']') if !object => self.close()?,
-                Some(b',') if !empty => {
+                Some(b',') => {
                     self.at += 1;
-                    return self.begin_element(object);
+                    if self.object {
+                        self.name()?;
+                    }
+                    return Ok(true);
                 }
-                Some(_) if empty => return self.begin_element(object),
-                Some(_) => return Err(self.error(Error::CommaExpected)),
-                None => return Err(self.error(Error::UnexpectedEnd)),
+                Some(b'}') if self.object => self.close()?,
+                Some(b']') if !self.object => self.close()?,
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.space(),
+                _ => return Err(self.expected(Error::CommaExpected)),
             }
         }
+        Ok(false)
     }
 
-    fn begin_element(&mut self, object: bool) -> Result<bool> {
-        if object {
-            self.space();
-            self.name = self.member_name()?;
-        }
-        Ok(true)
-    }
-
-    fn member_name(&mut self) -> Result<Name> {
-        match self.peek() {
-            Some(b'"') => {}
-            Some(_) => return Err(self.error(Error::NameExpected)),
-            None => return Err(self.error(Error::UnexpectedEnd)),
-        }
-        let start = self.at + 1;
-        let escaped = self.string()?;
-        let name = Name::new(offset(start), offset(self.at - 1), escaped);
+    /// Opens an object; whether it has ended too, otherwise its first name is read.
+    #[inline(always)]
+    fn opened_object(&mut self) -> Result<bool> {
+        self.open(true)?;
         self.space();
-        match self.peek() {
-            Some(b':') => self.at += 1,
-            Some(_) => return Err(self.error(Error::ColonExpected)),
-            None => return Err(self.error(Error::UnexpectedEnd)),
+        if self.peek() == Some(b'}') {
+            return self.close().map(|()| true);
         }
-        name.ok_or_else(|| DocumentError::new(Error::TooLarge, start))
+        self.name().map(|()| false)
+    }
+
+    /// Opens an array; whether it has ended too.
+    #[inline(always)]
+    fn opened_array(&mut self) -> Result<bool> {
+        self.open(false)?;
+        self.space();
+        if self.peek() == Some(b']') { self.close().map(|()| true) } else { Ok(false) }
+    }
+
+    /// Reads the name of a member and the colon.
+    #[inline(always)]
+    fn name(&mut self) -> Result<()> {
+        self.meet(b'"', Error::NameExpected)?;
+        let start = self.at;
+        let (end, saved) = string(self.bytes, &mut self.specials, start)?;
+        self.at = end;
+        let name = Node::name(self.text, start, end - 1, saved);
+        self.tape.nodes.push(name);
+        self.hashes.add(name.link);
+        self.meet(b':', Error::ColonExpected)
+    }
+
+    /// Goes past this byte, and past the white space before it.
+    #[inline(always)]
+    fn meet(&mut self, byte: u8, otherwise: Error) -> Result<()> {
+        if self.peek() != Some(byte) {
+            self.space();
+            if self.peek() != Some(byte) {
+                return Err(self.expected(otherwise));
+            }
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn space(&mut self) {
+        self.at = space(self.bytes, self.at);
     }
 
     fn open(&mut self, object: bool) -> Result<()> {
-        if self.frames.len() >= self.depth_max {
+        if self.depth_left == 0 {
             return Err(self.error(Error::TooDeep));
         }
-        let name = std::mem::take(&mut self.name);
-        self.frames.push(Frame { object, start: self.at, name, pending: self.pending.len() });
+        self.depth_left -= 1;
+        if let Some(around) = self.tape.nodes.get_mut(self.open as usize) {
+            around.count = self.count;
+        }
+        let place = offset(self.tape.nodes.len());
+        if place > PLACE_MAX {
+            return Err(self.error(Error::TooLarge));
+        }
+        let node = Node::container(object, self.at, self.open, place);
+        self.tape.nodes.extend([node, std::mem::take(&mut self.hashes).node()]);
+        (self.open, self.object, self.count) = (place, object, 0);
         self.at += 1;
         Ok(())
     }
 
     fn close(&mut self) -> Result<()> {
-        let Some(frame) = self.frames.pop() else { return Err(self.error(Error::TrailingData)) };
         self.at += 1;
-        if frame.object {
-            let members = self.pending.get_mut(frame.pending..).unwrap_or_default();
-            order_members(self.text, members)?;
+        self.depth_left += 1;
+        let place = self.open as usize;
+        let Some(node) = self.tape.nodes.get_mut(place) else { return Ok(()) };
+        let around = std::mem::replace(&mut node.end, offset(self.at));
+        node.count = self.count;
+        let node = *node;
+        let next = offset(self.tape.nodes.len());
+        let table = if self.object {
+            object_table(self.text, &mut self.tape, &node, self.hashes)?
+        } else {
+            array_table(&mut self.tape, &node, next)
+        };
+        if let Some(extent) = self.tape.nodes.get_mut(place + 1) {
+            self.hashes = Hashes::of(extent);
+            *extent = Extent { next, table }.node();
         }
-        let first = self.nodes.len();
-        self.nodes.extend(self.pending.drain(frame.pending..));
-        let kind = if frame.object { Kind::Object } else { Kind::Array };
-        self.pending.push(Node {
-            first: offset(first),
-            count: offset(self.nodes.len() - first),
-            ..leaf(frame.name, frame.start, self.at, kind)
-        });
+        self.open = around;
+        if let Some(around) = self.tape.nodes.get(around as usize) {
+            self.count = around.count + 1;
+            self.object = around.is_object();
+        }
         Ok(())
     }
 
-    fn scalar(&mut self) -> Result<()> {
+    #[inline(always)]
+    fn scalar(&mut self, first: u8) -> Result<bool> {
         let start = self.at;
-        let kind = match self.peek() {
-            Some(b'"') if self.string()? => Kind::EscapedText,
-            Some(b'"') => Kind::Text,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b't') => self.literal("true", Kind::True)?,
-            Some(b'f') => self.literal("false", Kind::False)?,
-            Some(b'n') => self.literal("null", Kind::Null)?,
+        let (end, saved) = match first {
+            b'"' => string(self.bytes, &mut self.specials, start + 1)?,
+            b'-' | b'0'..=b'9' => (number(self.bytes, start)?, 0),
+            b't' => (self.literal(b"true")?, 0),
+            b'f' => (self.literal(b"false")?, 0),
+            b'n' => (self.literal(b"null")?, 0),
             _ => return Err(self.error(Error::ValueExpected)),
         };
-        let name = std::mem::take(&mut self.name);
-        self.pending.push(leaf(name, start, self.at, kind));
-        Ok(())
+        self.at = end;
+        self.tape.nodes.push(Node::scalar(start, end, saved));
+        self.count += 1;
+        Ok(true)
     }
 
-    fn literal(&mut self, literal: &str, kind: Kind) -> Result<Kind> {
-        if !self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(literal.as_bytes())) {
-            return Err(self.error(Error::ValueExpected));
-        }
-        self.at += literal.len();
-        Ok(kind)
+    #[inline(always)]
+    fn literal<const N: usize>(&self, literal: &[u8; N]) -> Result<usize> {
+        let found = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk());
+        if found == Some(literal) { Ok(self.at + N) } else { Err(self.error(Error::ValueExpected)) }
     }
 
-    /// RFC 8259 section 6: `-`, an integer without leading zeros, a fraction, an exponent.
-    fn number(&mut self) -> Result<Kind> {
-        let start = self.at;
-        self.skip(b"-");
-        let whole = self.digits();
-        let leading_zero = whole > 1 && self.byte(self.at - whole) == Some(b'0');
-        let mut valid = whole > 0 && !leading_zero;
-        if self.skip(b".") {
-            valid &= self.digits() > 0;
-        }
-        if self.skip(b"eE") {
-            self.skip(b"+-");
-            valid &= self.digits() > 0;
-        }
-        if valid { Ok(Kind::Number) } else { Err(DocumentError::new(Error::InvalidNumber, start)) }
-    }
-
-    fn digits(&mut self) -> usize {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let digits = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-        self.at += digits;
-        digits
-    }
-
-    fn skip(&mut self, any_of: &[u8]) -> bool {
-        let skipped = self.peek().is_some_and(|byte| any_of.contains(&byte));
-        self.at += usize::from(skipped);
-        skipped
-    }
-
-    /// Goes past the string that begins here; whether it has escapes.
-    fn string(&mut self) -> Result<bool> {
-        self.at += 1;
-        let mut escaped = false;
-        loop {
-            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            let Some(plain) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) else {
-                self.at += rest.len();
-                return Err(self.error(Error::UnexpectedEnd));
-            };
-            self.at += plain;
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(escaped);
-                }
-                Some(b'\\') => self.escape()?,
-                _ => return Err(self.error(Error::ControlCharacter)),
-            }
-            escaped = true;
-        }
-    }
-
-    fn escape(&mut self) -> Result<()> {
-        let start = self.at;
-        match self.byte(start + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
-            Some(b'u') => {
-                let unit = self.unit(start)?;
-                self.at += 6;
-                let lone = || DocumentError::new(Error::LoneSurrogate, start);
-                match unit {
-                    0xdc00..0xe000 => return Err(lone()),
-                    0xd800..0xdc00 => {
-                        let follows = self.peek() == Some(b'\\') && self.byte(self.at + 1) == Some(b'u');
-                        if !follows || !(0xdc00..0xe000).contains(&self.unit(self.at)?) {
-                            return Err(lone());
-                        }
-                        self.at += 6;
-                    }
-                    _ => {}
-                }
-            }
-            Some(_) => return Err(self.error(Error::InvalidEscape)),
-            None => return Err(DocumentError::new(Error::UnexpectedEnd, start + 1)),
-        }
-        Ok(())
-    }
-
-    /// The UTF-16 code unit of the `\uXXXX` at `start`.
-    fn unit(&self, start: usize) -> Result<u32> {
-        let digits = self.text.as_bytes().get(start + 2..start + 6).unwrap_or_default();
-        let hex = |byte: &u8| char::from(*byte).to_digit(16);
-        let unit = digits.iter().try_fold(0, |unit, byte| Some(unit << 4 | hex(byte)?));
-        match unit {
-            Some(unit) if digits.len() == 4 => Ok(unit),
-            _ => Err(DocumentError::new(Error::InvalidEscape, start)),
-        }
-    }
-
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
-        self.byte(self.at)
+        self.bytes.get(self.at).copied()
     }
 
-    fn byte(&self, at: usize) -> Option<u8> {
-        self.text.as_bytes().get(at).copied()
+    /// What stands here is not what should, or nothing stands here.
+    #[cold]
+    fn expected(&self, kind: Error) -> DocumentError {
+        self.error(if self.at < self.bytes.len() { kind } else { Error::UnexpectedEnd })
     }
 
+    #[cold]
     fn error(&self, kind: Error) -> DocumentError {
         DocumentError::new(kind, self.at)
     }
-}
-
-fn leaf(name: Name, start: usize, end: usize, kind: Kind) -> Node {
-    Node { start: offset(start), end: offset(end), first: 0, count: 0, name, order: 0, kind }
-}
-
-/// Offsets and counts fit: the text is shorter than 4 GiB, and a value has at least one byte.
-fn offset(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
-}
-
-/// Refuses a name that is there twice, and orders the members of large objects by name.
-fn order_members(text: &str, members: &mut [Node]) -> Result<()> {
-    let compared =
-        |a: &Node, b: &Node| compare(a.name.of(text), a.name.escaped(), b.name.of(text), b.name.escaped());
-    let duplicate =
-        |name: Name| Err(DocumentError::new(Error::DuplicateName, (name.start() as usize).saturating_sub(1)));
-    if members.len() <= UNSORTED_MEMBERS_MAX {
-        for (n, member) in members.iter().enumerate() {
-            if members.iter().take(n).any(|earlier| compared(earlier, member).is_eq()) {
-                return duplicate(member.name);
-            }
-        }
-        return Ok(());
-    }
-    let mut order: Vec<u32> = (0..offset(members.len())).collect();
-    let empty = || leaf(Name::default(), 0, 0, Kind::Null);
-    let member = |n: &u32| members.get(*n as usize).copied().unwrap_or_else(empty);
-    // Stable, so that of two equal names the later one is second.
-    order.sort_by(|a, b| compared(&member(a), &member(b)));
-    if let Some([_, second]) = order.array_windows().find(|[a, b]| compared(&member(a), &member(b)).is_eq()) {
-        return duplicate(member(second).name);
-    }
-    for (node, order) in members.iter_mut().zip(order) {
-        node.order = order;
-    }
-    Ok(())
 }

@@ -9,11 +9,6 @@ pub(super) fn unescaped(source: &str, escaped: bool) -> Cow<'_, str> {
     if escaped { Unescape(source.chars()).collect() } else { Cow::Borrowed(source) }
 }
 
-/// How many bytes the content has, without making it.
-pub(super) fn unescaped_bytes(source: &str, escaped: bool) -> usize {
-    if escaped { Unescape(source.chars()).map(char::len_utf8).sum() } else { source.len() }
-}
-
 /// Orders the content of two strings by code point. Stops at the first difference, so that a long name in a document
 /// costs no more than the shorter of the two.
 pub(super) fn compare(a: &str, a_escaped: bool, b: &str, b_escaped: bool) -> Ordering {
@@ -24,6 +19,43 @@ pub(super) fn compare(a: &str, a_escaped: bool, b: &str, b_escaped: bool) -> Ord
         (false, true) => a.chars().cmp(Unescape(b.chars())),
         (true, true) => Unescape(a.chars()).cmp(Unescape(b.chars())),
     }
+}
+
+/// A number that contents are mostly told apart by; nothing depends on that but time.
+#[inline]
+pub(super) fn hash(content: &[u8]) -> u32 {
+    let last = match content.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => content.iter().fold(0, |word, byte| word >> 8 | u64::from(*byte) << 56),
+    };
+    mixed(content, last)
+}
+
+/// The same for what is between two offsets. Without a branch on lengths of up to 16: names differ in theirs.
+#[inline(always)]
+pub(super) fn hash_between(bytes: &[u8], start: usize, end: usize) -> u32 {
+    let content = bytes.get(start..end).unwrap_or_default();
+    let Some(before) = bytes.get(..end).and_then(|before| before.last_chunk()) else { return hash(content) };
+    let before = u64::from_le_bytes(*before);
+    let others = 64_u32.wrapping_sub(8 * content.len().min(8) as u32);
+    let last = if content.is_empty() { 0 } else { before.wrapping_shr(others).wrapping_shl(others) };
+    mixed(content, last)
+}
+
+/// `last` has the last eight bytes, and zeros before a shorter content.
+#[inline(always)]
+fn mixed(content: &[u8], last: u64) -> u32 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let first = content.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    let mut hash = (first ^ content.len() as u64).wrapping_mul(FACTOR);
+    let mut rest = content;
+    while rest.len() > 16 {
+        let Some((_, after)) = rest.split_first_chunk::<8>() else { break };
+        let word = after.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+        hash = (hash.rotate_left(29) ^ word).wrapping_mul(FACTOR);
+        rest = after;
+    }
+    ((hash.rotate_left(29) ^ last).wrapping_mul(FACTOR) >> 32) as u32
 }
 
 /// Resolves the escapes of RFC 8259 section 7 in a string that the structural pass has checked.
