@@ -21,7 +21,7 @@ const KINDS: [Instances; 2] = [Instances::Protected, Instances::Copied];
 
 /// Inputs that each guest is asked under each kind.
 fn inputs_each() -> u64 {
-    if std::env::var_os("VERDICT_FULL").is_some() { 20_000 } else { 1_000 }
+    if std::env::var_os("VERDICT_FULL").is_some() { 40_000 } else { 2_000 }
 }
 
 fn engine(instances: Instances, verify_reset: Option<u32>) -> Engine {
