@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::fault_handler;
-use crate::instances::Snapshot;
+use crate::instances::{Snapshot, is_zero};
 #[cfg(test)]
 use crate::instances::sabotage::Sabotage;
 
@@ -243,8 +243,7 @@ impl Memory {
         if *self.open.get_mut() {
             for number in 0..self.bytes / page {
                 let (memory, pristine) = (self.page(number, page), pristine(number));
-                let differs = pristine
-                    .map_or_else(|| memory.iter().any(|byte| *byte != 0), |pristine| memory != pristine);
+                let differs = pristine.map_or_else(|| !is_zero(memory), |pristine| memory != pristine);
                 if differs {
                     put_back(memory, pristine);
                 }
