@@ -77,7 +77,7 @@ struct Call {
 /// A value that was found. It is priced before anything is made of it.
 struct Found {
     node: Node,
-    pointer_bytes: usize,
+    pointer_fuel: u64,
 }
 
 impl Call {
@@ -146,12 +146,12 @@ impl Call {
         let state = store.data_mut();
         let node = state.question()?.find(self.source, &text)?.filter(is_meant);
         state.reads.push(self.source, self.operation, &text, node.is_none());
-        let pointer_bytes = text.len();
+        let pointer_fuel = price_of_pointer(&text);
         state.scratch = text;
         if node.is_none() {
-            pay(store, price_of_pointer(pointer_bytes))?;
+            pay(store, pointer_fuel)?;
         }
-        Ok(node.map(|node| Found { node, pointer_bytes }))
+        Ok(node.map(|node| Found { node, pointer_fuel }))
     }
 
     /// Takes the price of what was found. What does not fit into the guest's memory is not made on the host's side
@@ -172,7 +172,7 @@ impl Call {
             return Err(Stop::OutOfMemory(message).into());
         }
         let names = price::NAME * u64::try_from(names)?;
-        pay(store, price_of_pointer(found.pointer_bytes) + names + price_of_bytes(bytes))
+        pay(store, found.pointer_fuel + names + price_of_bytes(bytes))
     }
 }
 
@@ -199,8 +199,11 @@ impl Question {
     }
 }
 
-fn price_of_pointer(bytes: usize) -> u64 {
-    price::LOOKUP + price::POINTER_BYTE * u64::try_from(bytes).unwrap_or(u64::MAX)
+/// Of a pointer that is short enough.
+fn price_of_pointer(pointer: &str) -> u64 {
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let tokens = pointer.bytes().filter(|&byte| byte == b'/').count();
+    price::LOOKUP + price::TOKEN * count(tokens) + price::POINTER_BYTE * count(pointer.len())
 }
 
 fn bounded(pointer: &str) -> Result<&str, Stop> {
