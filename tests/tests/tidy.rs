@@ -150,7 +150,7 @@ fn functions_are_short() {
 
 #[test]
 fn unsafe_code_is_in_the_places_that_the_architecture_names() {
-    let named = ["runtime/engine/src/sys.rs", "sdk/rust/src/allocator.rs"];
+    let named = ["runtime/engine/src/sys/", "sdk/rust/src/allocator.rs"];
     for path in rust_files() {
         let text = read(&path);
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -160,7 +160,8 @@ fn unsafe_code_is_in_the_places_that_the_architecture_names() {
             })
             .count();
         let is_test = path.starts_with("tests") || path.components().any(|part| part.as_os_str() == "tests");
-        assert!(uses == 0 || is_test || named.contains(&path.to_str().unwrap()), "`{}`", path.display());
+        let is_named = named.iter().any(|name| path.to_str().unwrap().starts_with(name));
+        assert!(uses == 0 || is_test || is_named, "`{}`", path.display());
         if uses > 0 && !is_test {
             let arguments = text.matches("SAFETY:").count();
             assert!(
