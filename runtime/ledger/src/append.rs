@@ -24,6 +24,7 @@ impl Append {
             if let Some(result) = &state.result {
                 return result.clone();
             }
+            state.waits = true;
             state = self.0.resolved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -86,6 +87,8 @@ struct Slot {
 struct State {
     result: Option<Result<u64, LedgerError>>,
     waker: Option<Waker>,
+    /// A thread waits. To notify is a system call, also where nobody does.
+    waits: bool,
 }
 
 impl Slot {
@@ -96,9 +99,11 @@ impl Slot {
     fn resolve(&self, result: Result<u64, LedgerError>) {
         let mut state = self.state();
         state.result = Some(result);
-        let waker = state.waker.take();
+        let (waker, waits) = (state.waker.take(), state.waits);
         drop(state);
-        self.resolved.notify_all();
+        if waits {
+            self.resolved.notify_all();
+        }
         if let Some(waker) = waker {
             waker.wake();
         }

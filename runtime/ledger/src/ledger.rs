@@ -190,8 +190,11 @@ impl Ledger {
         let (append, completion) = append::pair();
         queue.bytes += bytes;
         queue.works.push_back((work, completion));
+        let waits = std::mem::take(&mut queue.waits);
         drop(queue);
-        shared.queue_changed.notify_one();
+        if waits {
+            shared.queue_changed.notify_one();
+        }
         Ok(append)
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Queue {
     pub(crate) works: VecDeque<(Work, Completion)>,
     pub(crate) bytes: usize,
     pub(crate) closing: bool,
+    /// The writer waits and was not yet notified, which is a system call, also where it does not wait.
+    pub(crate) waits: bool,
 }
 
 pub(crate) enum Work {

@@ -85,6 +85,7 @@ impl Writer {
                 return None;
             }
             let wait = self.unsynced_since.map(|since| UNSYNCED_TIME_MAX.saturating_sub(since.elapsed()));
+            queue.waits = true;
             queue = match wait {
                 None => self.shared.queue_changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return Some(Vec::new()),
@@ -94,7 +95,8 @@ impl Writer {
                 }
             };
         }
-        let mut taken = Vec::new();
+        queue.waits = false;
+        let mut taken = Vec::with_capacity(queue.works.len());
         let mut bytes = 0;
         while bytes < BATCH_BYTES_MAX
             && let Some((work, completion)) = queue.works.pop_front()
