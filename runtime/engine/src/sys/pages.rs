@@ -48,11 +48,16 @@ impl<S> Watched<S> {
     /// Watches these memories from now on, each given as the slice that the store gave out.
     ///
     /// # Errors
-    /// When the system refuses, or a memory does not begin and end at a page; nothing is watched then.
+    /// When the system refuses, or a memory does not begin and end at a page. Some may be read-only then: the store
+    /// is only to be dropped.
     pub(crate) fn watch(&mut self, memories: &[(*const u8, usize)], watch: Watch) -> io::Result<()> {
         self.pages.release()?;
-        self.pages = Pages::watch(memories, watch)?;
-        Ok(())
+        // Kept before anything is protected, so that it is made writable again whatever happens.
+        self.pages = Pages::new(memories)?;
+        match watch {
+            Watch::Protection => self.pages.protect(),
+            Watch::Comparison => Ok(()),
+        }
     }
 
     /// Runs `work`, in which the guest may be called: what it writes is let through and noted.
@@ -136,7 +141,7 @@ pub(crate) fn page_bytes() -> usize {
 }
 
 impl Pages {
-    fn watch(memories: &[(*const u8, usize)], watch: Watch) -> io::Result<Self> {
+    fn new(memories: &[(*const u8, usize)]) -> io::Result<Self> {
         // Read here and not in the handler, which must not take a lock.
         let (page, _) = (page_bytes(), hot_pages_everywhere_max());
         if memories.iter().any(|(base, bytes)| base.addr() % page != 0 || bytes % page != 0) {
@@ -144,14 +149,12 @@ impl Pages {
         }
         let memories =
             memories.iter().map(|(base, bytes)| Memory::new(base.expose_provenance(), *bytes, page));
-        let pages = Self { memories: memories.collect(), failed: AtomicBool::new(false) };
-        if watch == Watch::Protection
-            && let Err(error) = pages.memories.iter().try_for_each(Memory::protect)
-        {
-            pages.release()?;
-            return Err(error);
-        }
-        Ok(pages)
+        Ok(Self { memories: memories.collect(), failed: AtomicBool::new(false) })
+    }
+
+    /// Makes all pages read-only.
+    fn protect(&self) -> io::Result<()> {
+        self.memories.iter().try_for_each(Memory::protect)
     }
 
     /// Makes all pages writable.
@@ -191,9 +194,9 @@ impl Memory {
     }
 
     fn protect(&self) -> io::Result<()> {
-        protect(self.base, self.bytes, libc::PROT_READ)?;
+        // A call that fails may have changed the first of its pages.
         self.open.store(false, Ordering::Relaxed);
-        Ok(())
+        protect(self.base, self.bytes, libc::PROT_READ)
     }
 
     /// Makes all of it writable.
@@ -287,18 +290,20 @@ fn put_back(memory: &mut [u8], pristine: Option<&[u8]>) {
 /// `mprotect`.
 fn protect(address: usize, bytes: usize, protection: libc::c_int) -> io::Result<()> {
     #[cfg(test)]
-    if failing::next() {
-        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
-    }
+    let fails = failing::next();
+    #[cfg(test)]
+    let bytes = if fails { bytes / 2 / page_bytes() * page_bytes() } else { bytes };
     let address = std::ptr::with_exposed_provenance_mut(address);
     // SAFETY: the range is a whole number of pages of one linear memory, which the store keeps mapped (see
     // `Memory::page`). Making it read-only changes no byte, and nothing writes to it but the guest and the host on its
     // behalf, under the handler; it is made writable before the store is dropped.
     let result = unsafe { libc::mprotect(address, bytes, protection) };
+    #[cfg(test)]
+    let result = if fails { -1 } else { result };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Lets `mprotect` fail, as it does when a process has too many mappings.
+/// Lets `mprotect` fail, as it does when a process has too many mappings: after the first half of the range.
 #[cfg(test)]
 pub(crate) mod failing {
     use std::cell::Cell;
