@@ -31,13 +31,15 @@ fn engine(instances: Instances, verify_reset: Option<u32>) -> Engine {
     config.concurrency = 48;
     // The machine may be slow, and its speed is not what is tested.
     config.ceiling.wall_clock_ms = 60_000;
+    // Enough to look at all of the largest memory.
+    config.ceiling.fuel = 20_000_000;
     Engine::new(config).unwrap()
 }
 
 fn members() -> serde_json::Value {
     json!({
         "capabilities": {"data": ["/roles"], "decision_time": true, "diagnostics": true},
-        "limits": {"fuel": 5_000_000, "log_bytes": 4_000, "host_calls": 200},
+        "limits": {"log_bytes": 4_000, "host_calls": 200},
     })
 }
 
@@ -56,7 +58,8 @@ impl Random {
     /// One in eight is long, so that the host writes several pages of the guest's memory.
     fn input(&mut self) -> String {
         let seed = self.next();
-        let text = if seed.is_multiple_of(8) { "x".repeat((self.next() % 20_000) as usize) } else { String::new() };
+        let text =
+            if seed.is_multiple_of(8) { "x".repeat((self.next() % 20_000) as usize) } else { String::new() };
         format!(r#"{{"seed": {seed}, "text": "{text}"}}"#)
     }
 }

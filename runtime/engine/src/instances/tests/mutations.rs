@@ -93,8 +93,8 @@ fn fuel_that_is_left_is_noticed() {
 
 #[test]
 fn budgets_that_are_left_are_noticed() {
-    // A guest that does not fault by itself, so that its instance lives long enough to use them up.
-    is_noticed_in_both(&guests::without_globals(), Sabotage::KeepBudgets, &["outcome"]);
+    // A guest that neither faults nor grows, so that its instance lives long enough to use them up.
+    is_noticed_in_both(&crate::support::echo("/seed"), Sabotage::KeepBudgets, &["outcome"]);
 }
 
 #[test]
@@ -109,7 +109,11 @@ fn a_log_that_is_left_is_noticed() {
 
 #[test]
 fn a_question_that_is_left_is_noticed() {
-    is_noticed_in_both(&guests::writer(3), Sabotage::KeepQuestion, &["answer", "fuel", "outcome", "read set"]);
+    is_noticed_in_both(
+        &guests::writer(3),
+        Sabotage::KeepQuestion,
+        &["answer", "fuel", "outcome", "read set"],
+    );
 }
 
 #[test]

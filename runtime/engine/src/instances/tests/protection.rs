@@ -6,7 +6,12 @@ use crate::sys::{Watch, failing};
 /// More failures than any test has calls.
 const EVER: u32 = u32::MAX;
 
-/// A guest whose own code does all the writing, in 40 pages: what its input is does not matter.
+/// Calls of `mprotect` until the guest's own code writes to its memory for the first time: one protects it, one is for
+/// the page that the host writes the name of the rule to. Where not even the whole memory can be made writable, what the
+/// host writes ends the process, as memory that it cannot allocate does: it has nowhere to go on from.
+const BEFORE_THE_GUEST: u32 = 2;
+
+/// A guest that writes to 40 pages; what its input is does not matter.
 fn scribbler() -> Vec<u8> {
     crate::support::guest(
         r#"(memory (export "memory") 3) (global $g (mut i32) (i32.const 4))
@@ -14,12 +19,12 @@ fn scribbler() -> Vec<u8> {
         r#"(local $at i32)
         (if (i32.ne (global.get $g) (i32.const 4)) (then (return (call $answer (i32.const 8) (i32.const 4)))))
         (global.set $g (i32.const 5))
-        (local.set $at (i32.const 4096))
+        (local.set $at (i32.const 8192))
         (loop $l
           (if (i32.load (local.get $at)) (then (return (call $answer (i32.const 8) (i32.const 4)))))
           (i32.store (local.get $at) (i32.const 7))
           (local.set $at (i32.add (local.get $at) (i32.const 4096)))
-          (br_if $l (i32.lt_u (local.get $at) (i32.const 167936))))
+          (br_if $l (i32.lt_u (local.get $at) (i32.const 172032))))
         (call $true)"#,
     )
 }
@@ -35,6 +40,7 @@ fn fault_code(seen: &Seen) -> Option<FaultCode> {
 fn protected(component: &[u8]) -> (Policy, Seen, Observed) {
     let policy = load(&engine(Instances::Protected, None), component, members());
     let expected = ask(&load(&engine(Instances::New, None), component, members()), "{}");
+    assert_eq!(fault_code(&expected), None, "{expected:?}");
     let new = new_state(&policy);
     (policy, expected, new)
 }
@@ -58,7 +64,7 @@ fn a_page_that_cannot_be_made_writable_opens_the_memory() {
 fn a_memory_that_cannot_be_made_writable_is_no_answer() {
     let (policy, expected, new) = protected(&scribbler());
     let mut faults = 0;
-    for well in 1..60 {
+    for well in BEFORE_THE_GUEST..60 {
         while policy.instances().take().is_some() {}
         // The page, the memory as a whole; then the instance is given back.
         failing::after(well, 2);
@@ -79,7 +85,7 @@ fn a_memory_that_cannot_be_made_writable_is_no_answer() {
 #[test]
 fn a_system_that_refuses_everything_costs_a_slot_and_no_more() {
     let (policy, expected, new) = protected(&scribbler());
-    for well in 0..45 {
+    for well in [0].into_iter().chain(BEFORE_THE_GUEST..45) {
         while policy.instances().take().is_some() {}
         failing::after(well, EVER);
         let answered = ask(&policy, "{}");
@@ -98,7 +104,7 @@ fn a_system_that_refuses_everything_costs_a_slot_and_no_more() {
 
 #[test]
 fn an_instance_that_cannot_be_protected_is_no_answer() {
-    for component in [scribbler(), guests::nested(), guests::writer(2)] {
+    for component in [scribbler(), guests::nested(), guests::without_globals()] {
         let (policy, expected, new) = protected(&component);
         let memories = u32::try_from(new.memories.len()).unwrap();
         for well in 0..memories {
@@ -147,7 +153,7 @@ fn a_store_whose_memory_stays_protected_is_left_alone() {
 }
 
 #[test]
-fn a_memory_that_cannot_be_compared_nor_watched_is_not_claimed_to_be() {
+fn an_instance_that_could_not_be_watched_can_be_opened_again() {
     let (policy, ..) = protected(&scribbler());
     let mut instance = policy.instances().make(None).unwrap_or_else(|fault| panic!("{fault:?}"));
     failing::after(0, 1);
