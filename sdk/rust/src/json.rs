@@ -5,14 +5,14 @@
 //! quarter of a general parser, and since it knows where it is, an error names the place as a JSON Pointer. On text
 //! that is not JSON it fails or reads nonsense, but neither panics nor reads outside the text.
 
-use alloc::borrow::ToOwned;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
+    self, Deserialize, DeserializeSeed, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
     Unexpected, VariantAccess, Visitor,
 };
 
@@ -34,8 +34,8 @@ type Result<T> = core::result::Result<T, Error>;
 ///
 /// # Errors
 /// If it has another form than the type.
-pub(crate) fn from_str<T: DeserializeOwned>(json: &str) -> Result<T> {
-    T::deserialize(&mut Reader { rest: json, depth: 0 })
+pub(crate) fn from_str<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T> {
+    T::deserialize(&mut Reader { text: json, at: 0, depth: 0 })
 }
 
 impl Error {
@@ -86,54 +86,77 @@ fn kind(unexpected: &Unexpected<'_>) -> &'static str {
     }
 }
 
-/// Where reading is: what follows in the text, and how many containers are open.
+/// Where reading is, and how many containers are open.
 struct Reader<'a> {
-    rest: &'a str,
+    text: &'a str,
+    at: usize,
     depth: u8,
 }
 
 impl<'a> Reader<'a> {
-    /// The next byte that is not white space; 0 at the end.
-    fn peek(&mut self) -> u8 {
-        self.rest = self.rest.trim_ascii_start();
-        self.rest.as_bytes().first().copied().unwrap_or(0)
+    #[inline]
+    fn byte(&self, at: usize) -> u8 {
+        self.text.as_bytes().get(at).copied().unwrap_or(0)
     }
 
-    fn skip(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or_default();
+    fn slice(&self, start: usize, end: usize) -> &'a str {
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    /// The next byte that is not white space; 0 at the end.
+    #[inline]
+    fn peek(&mut self) -> u8 {
+        loop {
+            let byte = self.byte(self.at);
+            // Of the bytes up to the space, JSON has white space only; and 0 stands for the end.
+            if byte > b' ' || byte == 0 {
+                return byte;
+            }
+            self.at += 1;
+        }
     }
 
     /// Whether this byte came next; it is then read.
+    #[inline]
     fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == byte;
-        if found {
-            self.skip(1);
-        }
+        self.at += usize::from(found);
         found
     }
 
     fn scalar(&mut self) -> &'a str {
-        let end = self
-            .rest
-            .bytes()
-            .position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t'));
-        let (scalar, rest) = self.rest.split_at_checked(end.unwrap_or(self.rest.len())).unwrap_or_default();
-        self.rest = rest;
-        scalar
+        let start = self.at;
+        while !matches!(self.byte(self.at), b',' | b']' | b'}' | 0..=b' ') {
+            self.at += 1;
+        }
+        self.slice(start, self.at)
     }
 
-    /// The source of the string that starts here, without its quotes.
-    fn raw_string(&mut self) -> &'a str {
-        let text = self.rest.get(1..).unwrap_or_default();
+    /// The string that starts here. What has no escapes is not copied.
+    fn string(&mut self) -> Result<Cow<'a, str>> {
+        let (raw, escaped) = self.raw_string();
+        if escaped { unescape(raw).map(Cow::Owned) } else { Ok(Cow::Borrowed(raw)) }
+    }
+
+    /// The source of the string that starts here, without its quotes, and whether it has escapes.
+    fn raw_string(&mut self) -> (&'a str, bool) {
+        let start = self.at + 1;
         let mut escaped = false;
-        let end = text.bytes().position(|byte| {
-            let is_end = byte == b'"' && !escaped;
-            escaped = byte == b'\\' && !escaped;
-            is_end
-        });
-        let end = end.unwrap_or(text.len());
-        self.skip(end.saturating_add(2));
-        text.get(..end).unwrap_or_default()
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        let mut bytes = rest.iter();
+        loop {
+            match bytes.next() {
+                None | Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    bytes.next();
+                }
+                Some(_) => {}
+            }
+        }
+        // Without the quote that ended it; a text that ends too early has none, and is shorter then.
+        self.at = start + (rest.len() - bytes.as_slice().len());
+        (self.slice(start, self.at.saturating_sub(1)), escaped)
     }
 
     /// Reads a value without looking into it.
@@ -147,15 +170,15 @@ impl<'a> Reader<'a> {
                 }
                 b'{' | b'[' => {
                     open = open.saturating_add(1);
-                    self.skip(1);
+                    self.at += 1;
                     continue;
                 }
                 b'}' | b']' => {
                     open = open.saturating_sub(1);
-                    self.skip(1);
+                    self.at += 1;
                 }
                 b',' | b':' => {
-                    self.skip(1);
+                    self.at += 1;
                     continue;
                 }
                 _ => {
@@ -169,7 +192,7 @@ impl<'a> Reader<'a> {
     }
 
     fn enter(&mut self) -> Result<()> {
-        self.skip(1);
+        self.at += 1;
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(Error::new("is nested too deeply".to_owned()));
@@ -179,7 +202,7 @@ impl<'a> Reader<'a> {
 
     /// Ends a container whose rest its reader did not want.
     fn leave(&mut self, end: u8) {
-        while !matches!(self.peek(), 0) && !self.eat(end) {
+        while !self.eat(end) && self.peek() != 0 {
             if !self.eat(b',') && !self.eat(b':') {
                 self.ignore();
             }
@@ -187,7 +210,7 @@ impl<'a> Reader<'a> {
         self.depth = self.depth.saturating_sub(1);
     }
 
-    fn integer<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+    fn integer<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value> {
         if !matches!(self.peek(), b'-' | b'0'..=b'9') {
             return self.refuse(visitor);
         }
@@ -201,7 +224,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn float<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+    fn float<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value> {
         if !matches!(self.peek(), b'-' | b'0'..=b'9') {
             return self.refuse(visitor);
         }
@@ -211,24 +234,25 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn number<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+    fn number<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value> {
         self.peek();
-        let end = self.rest.find([',', ']', '}']).unwrap_or(self.rest.len());
-        let is_integer = !self.rest.get(..end).unwrap_or_default().contains(['.', 'e', 'E']);
+        let start = self.at;
+        let is_integer = !self.scalar().contains(['.', 'e', 'E']);
+        self.at = start;
         if is_integer { self.integer(visitor) } else { self.float(visitor) }
     }
 
-    fn object<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+    fn object<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value> {
         if self.peek() != b'{' {
             return self.refuse(visitor);
         }
         self.enter()?;
-        let value = visitor.visit_map(Members { reader: self, name: String::new() })?;
+        let value = visitor.visit_map(Members { reader: self, name: Cow::Borrowed("") })?;
         self.leave(b'}');
         Ok(value)
     }
 
-    fn array<'de, V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+    fn array<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value> {
         if self.peek() != b'[' {
             return self.refuse(visitor);
         }
@@ -240,7 +264,7 @@ impl<'a> Reader<'a> {
 
     /// What is here has another type than the visitor wants.
     #[cold]
-    fn refuse<'de, V: Visitor<'de>, T>(&mut self, visitor: V) -> Result<T> {
+    fn refuse<V: Visitor<'a>, T>(&mut self, visitor: V) -> Result<T> {
         let unexpected = match self.peek() {
             b'"' => Unexpected::Str(""),
             b'{' => Unexpected::Map,
@@ -254,9 +278,6 @@ impl<'a> Reader<'a> {
 }
 
 fn unescape(raw: &str) -> Result<String> {
-    if !raw.contains('\\') {
-        return Ok(raw.to_owned());
-    }
     let mut text = String::with_capacity(raw.len());
     let mut parts = raw.split('\\');
     text.push_str(parts.next().unwrap_or_default());
@@ -310,7 +331,7 @@ macro_rules! numbers {
     };
 }
 
-impl<'de> de::Deserializer<'de> for &mut Reader<'_> {
+impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     type Error = Error;
 
     numbers! {
@@ -353,8 +374,10 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'_> {
         if self.peek() != b'"' {
             return self.refuse(visitor);
         }
-        let raw = self.raw_string();
-        visitor.visit_string(unescape(raw)?)
+        match self.string()? {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -439,10 +462,10 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'_> {
 
 struct Members<'r, 'a> {
     reader: &'r mut Reader<'a>,
-    name: String,
+    name: Cow<'a, str>,
 }
 
-impl<'de> MapAccess<'de> for Members<'_, '_> {
+impl<'de> MapAccess<'de> for Members<'_, 'de> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
@@ -450,9 +473,9 @@ impl<'de> MapAccess<'de> for Members<'_, '_> {
         if self.reader.peek() != b'"' {
             return Ok(None);
         }
-        self.name = unescape(self.reader.raw_string())?;
+        self.name = self.reader.string()?;
         self.reader.eat(b':');
-        let name: StrDeserializer<'_, Error> = self.name.as_str().into_deserializer();
+        let name: StrDeserializer<'_, Error> = (*self.name).into_deserializer();
         seed.deserialize(name).map(Some).map_err(|error| error.inside(&self.name))
     }
 
@@ -466,7 +489,7 @@ struct Elements<'r, 'a> {
     next: u32,
 }
 
-impl<'de> SeqAccess<'de> for Elements<'_, '_> {
+impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
@@ -486,7 +509,7 @@ struct Variant<'r, 'a> {
     in_object: bool,
 }
 
-impl<'de> EnumAccess<'de> for Variant<'_, '_> {
+impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
     type Error = Error;
     type Variant = Self;
 
@@ -499,7 +522,7 @@ impl<'de> EnumAccess<'de> for Variant<'_, '_> {
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'_, '_> {
+impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
     type Error = Error;
 
     fn unit_variant(self) -> Result<()> {

@@ -26,6 +26,10 @@ impl Pointer {
     #[must_use]
     pub fn child(mut self, name: &str) -> Self {
         self.0.push('/');
+        if !name.bytes().any(|byte| matches!(byte, b'~' | b'/')) {
+            self.0.push_str(name);
+            return self;
+        }
         for c in name.chars() {
             match c {
                 '~' => self.0.push_str("~0"),

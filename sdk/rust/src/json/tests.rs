@@ -3,6 +3,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::*;
 
