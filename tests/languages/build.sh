@@ -17,7 +17,7 @@ within() {
 
 tool() {
   need cargo 'install Rust by rustup'
-  say 'building the tool that makes components (the first time some minutes)'
+  [ -d "$tools/language-tool" ] || say 'building the tool that makes components (some minutes)'
   within 1200 "${CARGO:-cargo}" build --quiet --locked --manifest-path "$here/tool/Cargo.toml" --target-dir "$tools/language-tool"
   tool=$tools/language-tool/debug/verdict-language-tool
 }
@@ -27,7 +27,7 @@ node_packages() {
   need npm 'install Node.js 20 or later'
   mkdir -p "$tools/node"
   cmp -s "$here/package-lock.json" "$tools/node/package-lock.json" && [ -d "$tools/node/node_modules" ] && return
-  say 'installing jco, componentize-js and assemblyscript into target/tools/node (npm)'
+  say 'installing jco, componentize-js, typescript and assemblyscript into target/tools/node (npm)'
   cp "$here/package.json" "$here/package-lock.json" "$tools/node/"
   # Not `npm ci`: it insists on every optional package for other machines, which a mirror may not have.
   (cd "$tools/node" && within 400 npm install --no-save --no-audit --no-fund --ignore-scripts) || { rm -rf "$tools/node"; exit 1; }
@@ -41,14 +41,22 @@ python_package() { # name, version
   within 400 "$tools/python/bin/pip" install --quiet "$1==$2"
 }
 
-qjs() { # source
-  node_packages
-  cp "$here/$language/$1" "$out/"
+qjs() { # source, in the folder of the build
   (cd "$out" && within 120 "$tools/node/node_modules/.bin/jco" componentize "$1" -w "$root/wit" -n policy \
     --backend qjs --backend-qjs-disable-async --backend-qjs-stub-wasi -o policy.wasm)
 }
-build_javascript() { qjs policy.js; }
-build_typescript() { qjs policy.ts; }
+build_javascript() {
+  node_packages
+  cp "$here/javascript/policy.js" "$out/"
+  qjs policy.js
+}
+# jco compiles TypeScript too, but its bundler does not find the contract.
+build_typescript() {
+  node_packages
+  cp "$here/typescript/policy.ts" "$out/"
+  (cd "$out" && within 60 "$tools/node/node_modules/.bin/tsc" --target es2022 --module es2022 --strict policy.ts)
+  qjs policy.js
+}
 
 build_python() {
   python_package componentize-py 0.25.1
@@ -78,24 +86,48 @@ clang() {
 }
 
 # Without a C library; what the bindings use of one the policy has.
-freestanding() { # sources
+freestanding() { # source
   clang; tool
   within 20 "$tool" bindings c "$root/wit" policy "$out"
   local flags=(--target=wasm32 -O2 -fno-builtin -nostdlib "-I$here/c/include" "-I$out")
-  within 60 "$clang" "${flags[@]}" -c "$out/policy.c" -o "$out/policy.o"
-  within 60 "$clang" "${flags[@]}" -fno-exceptions -fno-rtti -c "$1" -o "$out/app.o"
+  local source objects=()
+  for source in "$out/policy.c" "$here/c/library.c" "$1"; do
+    objects+=("$out/$(basename "${source%.*}").o")
+    within 60 "$clang" "${flags[@]}" $([[ $source == *.cpp ]] && echo -std=c++20 -fno-exceptions -fno-rtti) -c "$source" -o "${objects[-1]}"
+  done
   within 60 "$clang" "${flags[@]}" -Wl,--no-entry,--stack-first,-z,stack-size=16384,-s -o "$out/core.wasm" \
-    "$out/app.o" "$out/policy.o" "$out/policy_component_type.o"
+    "${objects[@]}" "$out/policy_component_type.o"
   within 20 "$tool" component "$root/wit" policy "$out/core.wasm" "$out/policy.wasm"
 }
 build_c() { freestanding "$here/c/app.c"; }
+build_cpp() { freestanding "$here/cpp/app.cpp"; }
+
+build_zig() {
+  python_package ziglang 0.17.1
+  tool
+  export ZIG_LOCAL_CACHE_DIR=$tools/zig-cache ZIG_GLOBAL_CACHE_DIR=$tools/zig-cache
+  within 400 "$tools/python/bin/python" -m ziglang build-exe "$here/zig/policy.zig" -target wasm32-freestanding -O ReleaseSmall \
+    -fno-entry -rdynamic --stack 16384 -fstrip "-femit-bin=$out/core.wasm"
+  within 20 "$tool" component "$root/wit" policy "$out/core.wasm" "$out/policy.wasm"
+}
+
+build_assemblyscript() {
+  node_packages
+  tool
+  # No garbage collector: each decision starts with the whole heap.
+  within 60 "$tools/node/node_modules/.bin/asc" "$here/assemblyscript/policy.ts" -o "$out/core.wasm" -O2 --runtime stub --use abort= \
+    --initialMemory 4 --exportStart _initialize
+  within 20 "$tool" rename "$out/core.wasm" "$out/named.wasm" decide verdict:policy/decision@0.1.0#decide
+  within 20 "$tool" preinit "$out/named.wasm" "$out/ready.wasm" _initialize
+  within 20 "$tool" component "$root/wit" policy "$out/ready.wasm" "$out/policy.wasm"
+}
 
 build() {
   language=$1
   declare -F "build_$language" >/dev/null || die "there is no policy in $language"
   out=$root/target/languages/$language
   # Newer than all that it is made of: nothing to do.
-  if [ -f "$out/policy.wasm" ] && [ -z "$(find "$here/$language" "$here/tool" "$here/build.sh" "$root/wit" -newer "$out/policy.wasm" -type f -print -quit)" ]; then return; fi
+  if [ -f "$out/policy.wasm" ] && [ -z "$(find "$here/$language" "$here/c" "$here/tool" "$here/build.sh" "$root/wit" -newer "$out/policy.wasm" -type f -print -quit)" ]; then return; fi
   rm -rf "$out"; mkdir -p "$out"
   say "building the policy in $language"
   "build_$language"

@@ -1,8 +1,10 @@
 //! Makes components of what the compilers of other languages write. One subcommand each:
 //!
-//! `bindings c|go WIT WORLD FOLDER`, `component WIT WORLD CORE OUT`, `preinit CORE OUT FUNCTION`.
+//! `bindings c|go WIT WORLD FOLDER`, `component WIT WORLD CORE OUT`, `preinit CORE OUT FUNCTION`,
+//! `rename CORE OUT OLD NEW` (an export).
 
 mod preinit;
+mod rename;
 mod segments;
 
 use std::fs;
@@ -25,8 +27,9 @@ fn main() -> Result<()> {
             let core = fs::read(core).with_context(|| format!("cannot read `{core}`"))?;
             Ok(fs::write(out, segments::merged(&preinit::initialised(&core, function)?)?)?)
         }
+        ["rename", core, out, old, new] => Ok(fs::write(out, rename::export(&fs::read(core)?, old, new)?)?),
         _ => bail!(
-            "use: bindings c|go WIT WORLD FOLDER | component WIT WORLD CORE OUT | preinit CORE OUT FUNCTION"
+            "use: bindings c|go WIT WORLD FOLDER | component WIT WORLD CORE OUT | preinit CORE OUT FUNCTION | rename CORE OUT OLD NEW"
         ),
     }
 }

@@ -21,7 +21,8 @@ pub(crate) fn initialised(core: &[u8], function: &str) -> Result<Vec<u8>> {
     let module = Module::new(&engine, &instrumented)?;
     let mut store = Store::new(&engine, ());
     let instance = linker(&engine, &module)?.instantiate(&mut store, &module)?;
-    for name in ["_initialize", function] {
+    let names = if function == "_initialize" { vec![function] } else { vec!["_initialize", function] };
+    for name in names {
         if let Some(function) = instance.get_func(&mut store, name) {
             function.typed::<(), ()>(&store)?.call(&mut store, ())?;
         }
