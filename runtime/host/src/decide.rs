@@ -15,7 +15,7 @@ use verdict_ledger::{Append, LogName};
 
 use crate::Inner;
 use crate::error::{DecideError, HostError};
-use crate::evidence::Evidence;
+use crate::evidence;
 use crate::ids::Slot;
 use crate::load::Active;
 use crate::random::random;
@@ -256,7 +256,7 @@ impl Inner {
             Some(ledger) => {
                 let (leaf, evidence) = write(active, &question, decision_time, &outcome)?;
                 let log: LogName = active.name.tenant().as_str().parse().map_err(HostError::from)?;
-                Some(ledger.append(&log, &leaf, &evidence))
+                Some(ledger.append(&log, leaf, evidence))
             }
         };
         let decision = Decision {
@@ -340,11 +340,8 @@ fn write(
     };
     let salts = random::<{ 32 * Field::ALL.len() }>()?;
     let (salts, _) = salts.as_chunks::<32>();
-    let fields: Vec<(Field, Salt, Vec<u8>)> = Field::ALL
-        .iter()
-        .zip(salts)
-        .map(|(field, salt)| (*field, *salt, text(*field).as_bytes().to_vec()))
-        .collect();
+    let fields: Vec<(Field, Salt, &[u8])> =
+        Field::ALL.iter().zip(salts).map(|(field, salt)| (*field, *salt, text(*field).as_bytes())).collect();
     let fault = outcome.result.as_ref().err();
     let commitments = fields.iter().map(|(field, salt, bytes)| (*field, commitment(*field, salt, bytes)));
     let record = Record {
@@ -362,7 +359,7 @@ fn write(
         commitments: Commitments::from_iter(commitments),
     };
     let leaf = record.to_bytes().map_err(|error| corrupt("the record", &question.id, &error))?;
-    Ok((leaf, Evidence::new(fields, fault).encode()))
+    Ok((leaf, evidence::encode(&fields, fault)))
 }
 
 pub(crate) fn corrupt(what: &'static str, id: &str, reason: &dyn std::fmt::Display) -> HostError {

@@ -17,12 +17,21 @@ pub(crate) struct Evidence {
     detail: Vec<u8>,
 }
 
-impl Evidence {
-    pub(crate) fn new(fields: Vec<(Field, Salt, Vec<u8>)>, fault: Option<&Fault>) -> Self {
-        let detail = fault.and_then(|fault| serde_json::to_vec(fault).ok()).unwrap_or_default();
-        Self { fields, detail }
+/// The bytes of an entry; `fields` in the order of [`Field::ALL`].
+pub(crate) fn encode(fields: &[(Field, Salt, &[u8])], fault: Option<&Fault>) -> Vec<u8> {
+    let detail = fault.and_then(|fault| serde_json::to_vec(fault).ok()).unwrap_or_default();
+    let length = fields.iter().map(|(_, _, bytes)| bytes.len() + 36).sum::<usize>();
+    let mut out = Vec::with_capacity(1 + length + 4 + detail.len());
+    out.push(VERSION);
+    for (_, salt, bytes) in fields {
+        out.extend_from_slice(salt);
+        put(&mut out, bytes);
     }
+    put(&mut out, &detail);
+    out
+}
 
+impl Evidence {
     pub(crate) fn fields(&self) -> &[(Field, Salt, Vec<u8>)] {
         &self.fields
     }
@@ -40,18 +49,6 @@ impl Evidence {
     /// The fault's details as JSON; empty where there was an answer.
     pub(crate) fn detail(&self) -> &[u8] {
         &self.detail
-    }
-
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let length = self.fields.iter().map(|(_, _, bytes)| bytes.len() + 36).sum::<usize>();
-        let mut out = Vec::with_capacity(1 + length + 4 + self.detail.len());
-        out.push(VERSION);
-        for (_, salt, bytes) in &self.fields {
-            out.extend_from_slice(salt);
-            put(&mut out, bytes);
-        }
-        put(&mut out, &self.detail);
-        out
     }
 
     /// Reads an entry; none where it is not one.
@@ -89,33 +86,43 @@ fn take(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use verdict_core::outcome::FaultCode;
+
     use super::*;
 
-    fn evidence() -> Evidence {
-        let field =
-            |field: &Field| (*field, [field.name().len() as u8; 32], field.name().as_bytes().to_vec());
-        Evidence::new(Field::ALL.iter().map(field).collect(), None)
+    fn bytes() -> Vec<u8> {
+        let fault = Fault::new(FaultCode::Trap, "why");
+        let field = |field: &Field| (*field, [field.name().len() as u8; 32], field.name().as_bytes());
+        encode(&Field::ALL.iter().map(field).collect::<Vec<_>>(), Some(&fault))
     }
 
     #[test]
     fn reads_what_it_wrote() {
-        assert_eq!(Evidence::decode(&evidence().encode()), Some(evidence()));
-        assert_eq!(evidence().text(Field::Rule), "rule");
+        let evidence = Evidence::decode(&bytes()).unwrap();
+        for (field, (found, salt, bytes)) in Field::ALL.iter().zip(evidence.fields()) {
+            assert_eq!(
+                (field, &[field.name().len() as u8; 32], field.name().as_bytes()),
+                (found, salt, &bytes[..])
+            );
+        }
+        assert_eq!(evidence.text(Field::Rule), "rule");
+        assert_eq!(evidence.detail(), br#"{"code":"trap","message":"why"}"#);
     }
 
     #[test]
     fn reads_what_earlier_versions_wrote() {
-        let mut bytes = evidence().encode();
-        bytes[0] = 1;
-        bytes.insert(bytes.len() - 4, 1);
-        assert_eq!(Evidence::decode(&bytes), Some(evidence()));
-        bytes[0] = 3;
-        assert_eq!(Evidence::decode(&bytes), None);
+        let mut old = bytes();
+        old[0] = 1;
+        let detail = old.len() - br#"{"code":"trap","message":"why"}"#.len() - 4;
+        old.insert(detail, 1);
+        assert_eq!(Evidence::decode(&old), Evidence::decode(&bytes()));
+        old[0] = 3;
+        assert_eq!(Evidence::decode(&old), None);
     }
 
     #[test]
     fn rejects_an_entry_that_is_cut_or_too_long() {
-        let bytes = evidence().encode();
+        let bytes = bytes();
         for end in 0..bytes.len() {
             assert_eq!(Evidence::decode(&bytes[..end]), None);
         }

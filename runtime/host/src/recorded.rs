@@ -185,9 +185,15 @@ mod tests {
     use verdict_core::time::Timestamp;
 
     use super::*;
+    use crate::evidence::encode;
 
     fn fields() -> Vec<(Field, Salt, Vec<u8>)> {
         Field::ALL.iter().map(|field| (*field, [7; 32], field.name().as_bytes().to_vec())).collect()
+    }
+
+    fn encoded(fields: &[(Field, Salt, Vec<u8>)]) -> Vec<u8> {
+        let fields = fields.iter().map(|(field, salt, bytes)| (*field, *salt, &bytes[..]));
+        encode(&fields.collect::<Vec<_>>(), None)
     }
 
     fn record() -> Record {
@@ -211,14 +217,14 @@ mod tests {
 
     #[test]
     fn evidence_that_somebody_wrote_anew_is_not_what_the_record_commits_to() {
-        assert!(checked(&record(), &Evidence::new(fields(), None).encode()).is_ok());
+        assert!(checked(&record(), &encoded(&fields())).is_ok());
         for index in 0..Field::ALL.len() {
             // Well formed and, on the disk, with a checksum that fits: only the commitment tells.
             let (mut bytes, mut salt) = (fields(), fields());
             bytes[index].2.push(b'!');
             salt[index].1[0] ^= 1;
             for changed in [bytes, salt] {
-                let error = checked(&record(), &Evidence::new(changed, None).encode()).unwrap_err();
+                let error = checked(&record(), &encoded(&changed)).unwrap_err();
                 assert!(error.to_string().contains(Field::ALL[index].name()), "{error}");
             }
         }
@@ -232,7 +238,7 @@ mod tests {
                 index: 0,
                 leaf: Vec::new(),
                 record: Record { fault, ..record() },
-                evidence: Some(Evidence::new(fields, None)),
+                evidence: Evidence::decode(&encoded(&fields)),
             };
             let pointer = allow.map(|text| text.parse().unwrap());
             recorded.decision(pointer.as_ref()).unwrap().allow

@@ -119,19 +119,23 @@ impl<'a> Entry<'a> {
         let none = EvidenceLocation { segment: 0, offset: 0, bytes: 0 };
         let evidence = self.evidence.unwrap_or(none);
         let name = self.log.as_str().as_bytes();
-        let body = [
-            &[u8::try_from(name.len()).unwrap_or(u8::MAX)],
-            name,
-            &self.index.to_be_bytes(),
-            &evidence.segment.to_be_bytes(),
-            &evidence.offset.to_be_bytes(),
-            &evidence.bytes.to_be_bytes(),
-            self.leaf,
-        ]
-        .concat();
-        to.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
-        to.extend_from_slice(&crc32c::crc32c(&body).to_be_bytes());
-        to.extend_from_slice(&body);
+        let start = to.len();
+        to.extend_from_slice(&[0; ENTRY_HEADER_BYTES]);
+        to.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        to.extend_from_slice(name);
+        to.extend_from_slice(&self.index.to_be_bytes());
+        to.extend_from_slice(&evidence.segment.to_be_bytes());
+        to.extend_from_slice(&evidence.offset.to_be_bytes());
+        to.extend_from_slice(&evidence.bytes.to_be_bytes());
+        to.extend_from_slice(self.leaf);
+        let written =
+            to.get_mut(start..).and_then(|frame| frame.split_first_chunk_mut::<ENTRY_HEADER_BYTES>());
+        if let Some((header, body)) = written {
+            let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+            let (first, second) = header.split_at_mut(bytes.len());
+            first.copy_from_slice(&bytes);
+            second.copy_from_slice(&crc32c::crc32c(body).to_be_bytes());
+        }
     }
 
     /// The entry at the beginning of the bytes and the length of its frame.

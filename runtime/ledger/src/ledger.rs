@@ -1,5 +1,6 @@
 //! The ledger itself: opening, appending, reading, proving, closing.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -159,13 +160,20 @@ impl Ledger {
     /// All come through the result: [`LedgerError::LeafTooLarge`], [`LedgerError::EvidenceTooLarge`];
     /// [`LedgerError::Busy`] when too much is waiting, and then nothing was written; [`LedgerError::Write`] when the
     /// storage failed, which stops the ledger; [`LedgerError::Stopped`] and [`LedgerError::Closed`] after that.
-    pub fn append(&self, log: &LogName, leaf: &[u8], evidence: &[u8]) -> Append {
+    pub fn append<'a>(
+        &self,
+        log: &LogName,
+        leaf: impl Into<Cow<'a, [u8]>>,
+        evidence: impl Into<Cow<'a, [u8]>>,
+    ) -> Append {
+        let (leaf, evidence) = (leaf.into(), evidence.into());
         let checked = if leaf.len() > LEAF_BYTES_MAX {
             Err(LedgerError::LeafTooLarge { bytes: leaf.len() })
         } else if evidence.len() > EVIDENCE_BYTES_MAX {
             Err(LedgerError::EvidenceTooLarge { bytes: evidence.len() })
         } else {
-            let append = Appended { log: log.clone(), leaf: leaf.to_vec(), evidence: evidence.to_vec() };
+            let (leaf, evidence) = (leaf.into_owned(), evidence.into_owned());
+            let append = Appended { log: log.clone(), leaf, evidence };
             self.queue(Work::Append(append))
         };
         checked.unwrap_or_else(|error| {

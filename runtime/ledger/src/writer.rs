@@ -7,13 +7,18 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::append::Completion;
-use crate::journal::{self, BATCH_HEADER_BYTES, BatchHeader, Entry, EvidenceLocation, Location};
+use crate::journal::{
+    self, BATCH_HEADER_BYTES, BatchHeader, EVIDENCE_HEADER_BYTES, Entry, EvidenceLocation, Location,
+};
 use crate::shared::{Appended, Log, Shared, Work, add};
 use crate::storage::StorageFile;
 use crate::{Durability, LedgerError, LogName};
 
 /// A batch takes from the queue until it has this much. Bytes.
 const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// What an entry has besides its leaf, with a name of usual length.
+const ENTRY_BYTES_BESIDES: usize = 64;
 
 /// How long a buffering ledger leaves acknowledged entries unsynced, at most, while it is busy with nothing else.
 const UNSYNCED_TIME_MAX: Duration = Duration::from_millis(100);
@@ -160,7 +165,8 @@ impl Writer {
     }
 
     fn write_evidence(&mut self, appends: &[Appended]) -> Result<Vec<Option<EvidenceLocation>>, LedgerError> {
-        let mut frames = Vec::new();
+        let bytes = appends.iter().map(|append| EVIDENCE_HEADER_BYTES + append.evidence.len()).sum();
+        let mut frames = Vec::with_capacity(bytes);
         let mut places = Vec::with_capacity(appends.len());
         for append in appends {
             let place = (!append.evidence.is_empty()).then_some((frames.len() as u64, append.evidence.len()));
@@ -210,7 +216,9 @@ impl Writer {
         evidence: &[Option<EvidenceLocation>],
     ) -> Result<(Vec<u8>, Vec<Placed>), LedgerError> {
         let mut next: BTreeMap<&LogName, u64> = BTreeMap::new();
-        let mut body = vec![0; BATCH_HEADER_BYTES];
+        let bytes = appends.iter().map(|append| ENTRY_BYTES_BESIDES + append.leaf.len()).sum::<usize>();
+        let mut body = Vec::with_capacity(BATCH_HEADER_BYTES + bytes);
+        body.resize(BATCH_HEADER_BYTES, 0);
         let mut placed = Vec::with_capacity(appends.len());
         for (append, evidence) in appends.iter().zip(evidence) {
             let log = self.shared.ensure_log(&append.log)?;
@@ -243,7 +251,12 @@ impl Writer {
             let location =
                 Location { segment: self.journal.number, offset: place(start + u64::from(entry.offset))? };
             entry.log.update(|state| state.locations.push(location));
-            self.unsynced.insert(entry.log.name.clone(), (entry.log.clone(), entry.index + 1));
+            match self.unsynced.get_mut(&entry.log.name) {
+                Some((_, size)) => *size = entry.index + 1,
+                None => {
+                    self.unsynced.insert(entry.log.name.clone(), (entry.log.clone(), entry.index + 1));
+                }
+            }
         }
         self.shared
             .set_journal_end(Location { segment: self.journal.number, offset: place(self.journal.bytes)? });
