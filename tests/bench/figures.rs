@@ -56,7 +56,7 @@ impl Figures {
 
     /// Adds a figure.
     pub(crate) fn add(&mut self, name: &str, value: f64, unit: &str) {
-        assert!(value.is_finite() && value > 0.0, "`{name}` is {value}");
+        assert!(value.is_finite(), "`{name}` is {value}");
         self.figures.push((name.into(), value, unit.into()));
     }
 

@@ -69,5 +69,5 @@ for bench in runtime/engine/benches/*; do benches+=(--bench "$(basename "$bench"
 "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-engine --features verdict-engine/bench "${benches[@]}"
 "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-ledger --bench append
 "$cargo" build --quiet --release -p verdict-cli -p verdict-tests --bin verdict-bench
-timeout 900 target/release/verdict-bench
-say 'written: target/bench/results.json'
+timeout 2400 target/release/verdict-bench
+say 'written: target/bench/results.json, or results-part.json'
