@@ -14,22 +14,26 @@ impl Document {
     /// The place of that node.
     pub(super) fn place(&self, pointer: &str) -> Option<u32> {
         let (text, tape) = (&self.parsed().text, &self.parsed().tape);
-        // The text before the first `/` is empty: `""` is the whole document.
-        pointer.split('/').skip(1).try_fold(self.0.root, |place, segment| {
+        let (mut place, mut rest) = (self.0.root, pointer);
+        while let Some(segments) = rest.strip_prefix('/') {
+            // Segments are short: counting is faster than searching.
+            let length = segments.bytes().take_while(|byte| *byte != b'/').count();
+            let (segment, others) = segments.split_at_checked(length)?;
             let node = tape.node(place)?;
-            if node.is_object() {
-                tape.member(text, node, &reference_token(segment))
+            place = if node.is_object() {
+                tape.member(text, node, &reference_token(segment))?
             } else {
-                // A scalar has no elements.
-                tape.element(node, array_index(segment)?)
-            }
-        })
+                tape.element(node, array_index(segment)?)?
+            };
+            rest = others;
+        }
+        Some(place)
     }
 }
 
 /// Resolves `~1` and then `~0`, as RFC 6901 section 4 asks.
 fn reference_token(segment: &str) -> Cow<'_, str> {
-    if segment.contains('~') {
+    if segment.bytes().any(|byte| byte == b'~') {
         Cow::Owned(segment.replace("~1", "/").replace("~0", "~"))
     } else {
         Cow::Borrowed(segment)

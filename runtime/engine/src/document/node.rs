@@ -63,6 +63,16 @@ impl Node {
         text.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 
+    /// Whether the content of this name is `name`.
+    fn is_named(&self, text: &str, name: &str) -> bool {
+        if self.escaped() {
+            return compare(self.source(text), true, name, false).is_eq();
+        }
+        let length = (self.end - self.start) as usize;
+        length == name.len()
+            && text.as_bytes().get(self.start as usize..self.end as usize) == Some(name.as_bytes())
+    }
+
     /// Whether a string or a name has escapes.
     pub(super) fn escaped(&self) -> bool {
         self.count != 0
@@ -114,7 +124,8 @@ impl Tape {
     /// The place after the value at `place`.
     fn after(&self, place: u32) -> u32 {
         match self.node(place) {
-            Some(node) if node.link != 0 => self.extent(node).next,
+            // Its extent is the next node.
+            Some(node) if node.link != 0 => self.node(place + 1).map_or(place, |extent| extent.start),
             _ => place + 1,
         }
     }
@@ -156,16 +167,17 @@ impl Tape {
 
     /// The place of the value of the member whose name is `name`.
     pub(super) fn member(&self, text: &str, object: &Node, name: &str) -> Option<u32> {
-        let wanted = hash(name.as_bytes());
-        let order = |place: &u32| {
-            let node = self.node(*place).copied().unwrap_or_default();
-            node.link.cmp(&wanted).then_with(|| compare(node.source(text), node.escaped(), name, false))
-        };
         let place = if object.count > WALKED_CHILDREN_MAX {
+            let wanted = hash(name.as_bytes());
+            let order = |place: &u32| {
+                let node = self.node(*place).copied().unwrap_or_default();
+                node.link.cmp(&wanted).then_with(|| compare(node.source(text), node.escaped(), name, false))
+            };
             let table = self.table(object, self.extent(object));
             *table.get(table.binary_search_by(order).ok()?)?
         } else {
-            self.names(*object).find(|place| order(place).is_eq())?
+            self.names(*object)
+                .find(|place| self.node(*place).is_some_and(|node| node.is_named(text, name)))?
         };
         Some(place + 1)
     }

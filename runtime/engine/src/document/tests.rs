@@ -1,3 +1,7 @@
+mod cases;
+mod generated;
+mod same;
+
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
