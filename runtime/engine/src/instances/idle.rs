@@ -2,13 +2,16 @@
 //! a policy that was not asked lately (the clock algorithm: a policy that was asked gets a second chance).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Instances;
 use crate::sys::{hot_pages_everywhere, hot_pages_everywhere_max};
 
 /// What an idle instance takes besides the pages that it wrote: its store, its tables, the kernel's page tables.
 const INSTANCE_BYTES: usize = 64 << 10;
+
+/// How many policies may turn out to have no idle instance any more.
+const FOUND_MAX: u32 = 64;
 
 /// The idle instances, seen from the engine.
 pub(crate) struct Idle {
@@ -32,7 +35,7 @@ impl Idle {
     /// Counts a policy's instances from now on.
     pub(crate) fn register(&self, policy: Weak<Instances>) {
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
-        hand.policies.push(policy);
+        hand.push(policy);
     }
 
     /// What an instance that writes `written` bytes takes while it is idle.
@@ -40,9 +43,13 @@ impl Idle {
         INSTANCE_BYTES.saturating_add(written)
     }
 
-    /// An instance has become idle. Others go until all fit.
+    /// An instance becomes idle.
     pub(crate) fn add(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Idle instances go until all fit.
+    pub(crate) fn shrink(&self) {
         while self.over_budget() && self.evict() {}
     }
 
@@ -56,22 +63,43 @@ impl Idle {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
+    pub(super) fn registered(&self) -> usize {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner).policies.len()
+    }
+
     fn over_budget(&self) -> bool {
         self.bytes() > self.bytes_max || hot_pages_everywhere() > hot_pages_everywhere_max() / 2
     }
 
     /// Drops one idle instance; false if there is none.
     pub(crate) fn evict(&self) -> bool {
-        // The instance is dropped after the lock.
-        let found = self.hand.lock().unwrap_or_else(PoisonError::into_inner).find();
-        found.is_some_and(|policy| policy.drop_one())
+        // Where nothing is idle, nobody is searched. Of the policies that are found, others may take the instance first.
+        (0..FOUND_MAX)
+            .take_while(|_| self.bytes() > 0)
+            .map_while(|_| self.find())
+            .any(|policy| policy.drop_one())
+    }
+
+    /// A policy that an instance is taken from. The lock is not held while that is dropped.
+    fn find(&self) -> Option<Arc<Instances>> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner).find()
     }
 }
 
 impl Hand {
+    /// Adds a policy. Those that are gone are forgotten before the list would double.
+    fn push(&mut self, policy: Weak<Instances>) {
+        if self.policies.len() == self.policies.capacity() {
+            self.policies.retain(|policy| policy.strong_count() > 0);
+            self.policies.reserve(self.policies.len() + 16);
+        }
+        self.policies.push(policy);
+    }
+
     /// The next policy with idle instances that was not asked since the hand last passed. Twice around is enough: the
     /// first time takes the second chances away.
-    fn find(&mut self) -> Option<std::sync::Arc<Instances>> {
+    fn find(&mut self) -> Option<Arc<Instances>> {
         let mut steps = self.policies.len().saturating_mul(2).saturating_add(1);
         while steps > 0 && !self.policies.is_empty() {
             steps -= 1;

@@ -41,6 +41,8 @@ pub use verify::VerificationCounts;
 const COMPARED_BYTES_MAX: usize = 2 << 20;
 /// How many instances make way for a new one before there is no room.
 const EVICTIONS_MAX: u32 = 256;
+/// How often nobody may be found who makes way.
+const MISSES_MAX: u32 = 16;
 
 /// The instances of one policy.
 pub(crate) struct Instances {
@@ -105,7 +107,7 @@ impl Instances {
             idle_count: AtomicUsize::new(0),
             asked: AtomicBool::new(false),
         };
-        let mut first = instances.instantiate()?;
+        let mut first = instances.make_room()?;
         instances.reset = match instrumented {
             Ok(()) => instances.choose(&mut first)?,
             Err(why) => Err(why),
@@ -179,21 +181,9 @@ impl Instances {
         Evaluated { answered, memory_bytes: state.meter.memory_bytes, reads, log }
     }
 
-    /// A new instance. Where there is no room for it, idle ones of any policy make way.
+    /// A new instance, watched if it is to be reset.
     fn make(&self, watch: Option<Watch>) -> Result<Instance, Fault> {
-        let mut evictions = 0;
-        let mut instance = loop {
-            match self.instantiate() {
-                Ok(instance) => break instance,
-                Err(error) if error.is::<PoolConcurrencyLimitError>() && evictions < EVICTIONS_MAX => {
-                    evictions += 1;
-                    if !self.engine.idle.evict() {
-                        return Err(instantiation_fault(&error));
-                    }
-                }
-                Err(error) => return Err(instantiation_fault(&error)),
-            }
-        };
+        let mut instance = self.make_room().map_err(|error| instantiation_fault(&error))?;
         if let Some(watch) = watch {
             instance.watch(watch)?;
         }
@@ -204,6 +194,28 @@ impl Instances {
     #[cfg(feature = "bench")]
     pub(crate) fn warm(&self) -> Result<Instance, Fault> {
         self.make(None)
+    }
+
+    /// A new instance. Where there is no room for it, idle ones of any policy make way.
+    fn make_room(&self) -> wasmtime::Result<Instance> {
+        let (mut evictions, mut misses) = (0, 0);
+        loop {
+            match self.instantiate() {
+                Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                    if self.engine.idle.evict() {
+                        evictions += 1;
+                    } else {
+                        // Another thread may have one on its way out, or back.
+                        misses += 1;
+                        std::thread::yield_now();
+                    }
+                    if evictions > EVICTIONS_MAX || misses > MISSES_MAX {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
     }
 
     fn instantiate(&self) -> wasmtime::Result<Instance> {
@@ -233,9 +245,11 @@ impl Instances {
         if instance.reset_bytes() > COMPARED_BYTES_MAX {
             return;
         }
-        self.idle().push(instance);
-        self.idle_count.fetch_add(1, Ordering::Relaxed);
+        // Counted first: once it is there, another thread may take it.
         self.engine.idle.add(bytes);
+        self.idle_count.fetch_add(1, Ordering::Relaxed);
+        self.idle().push(instance);
+        self.engine.idle.shrink();
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
