@@ -122,6 +122,18 @@ build_assemblyscript() {
   within 20 "$tool" component "$root/wit" policy "$out/ready.wasm" "$out/policy.wasm"
 }
 
+build_rego() {
+  need cargo 'install Rust by rustup'
+  tool
+  say 'compiling regorus (the first time some minutes)'
+  # A flag of its own turns the randomness of a host off.
+  RUSTFLAGS='--cfg getrandom_backend="custom" -C link-arg=-zstack-size=131072 -C link-arg=--stack-first' \
+    within 1200 "${CARGO:-cargo}" build --quiet --release --locked --manifest-path "$here/rego/Cargo.toml" \
+    --target wasm32-unknown-unknown --target-dir "$tools/rego"
+  within 60 "$tool" preinit "$tools/rego/wasm32-unknown-unknown/release/verdict_language_rego.wasm" "$out/ready.wasm" warm
+  within 20 "$tool" component "$root/wit" policy "$out/ready.wasm" "$out/policy.wasm"
+}
+
 build() {
   language=$1
   declare -F "build_$language" >/dev/null || die "there is no policy in $language"

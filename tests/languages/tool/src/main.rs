@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use wasmparser::{Parser, Payload};
 use wit_bindgen_core::{Files, WorldGenerator};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
@@ -76,11 +77,10 @@ fn component(wit: &str, name: &str, core: &str, out: &str) -> Result<()> {
 }
 
 fn has_world(module: &[u8]) -> Result<bool> {
-    for payload in wasmparser::Parser::new(0).parse_all(module) {
-        if let wasmparser::Payload::CustomSection(section) = payload? {
-            if section.name().starts_with("component-type") {
-                return Ok(true);
-            }
+    for payload in Parser::new(0).parse_all(module) {
+        if matches!(payload?, Payload::CustomSection(section) if section.name().starts_with("component-type"))
+        {
+            return Ok(true);
         }
     }
     Ok(false)
