@@ -10,10 +10,17 @@
 
 mod support;
 
+mod hostile {
+    pub(crate) mod bombs;
+}
+
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use hostile::bombs::BOMBS;
 use serde_json::json;
 use support::{ask, echo, guest, try_load, value};
 use verdict_core::refusal::RefusalCode;
@@ -64,7 +71,48 @@ fn run_tests(filter: &str) -> ExitCode {
         test();
         println!("test {name} ... ok");
     }
+    let bombs = BOMBS.iter().filter(|(name, _)| filter.starts_with('-') || name.contains(filter));
+    let bombs: Vec<_> = bombs.collect();
+    if listing {
+        bombs.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let work = || {
+            while let Some((name, bomb)) = bombs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let how = defuse(&bomb());
+                println!("test {name} ... ok ({how})");
+            }
+        };
+        (0..thread::available_parallelism().map_or(2, usize::from)).for_each(|_| drop(scope.spawn(work)));
+    });
     ExitCode::SUCCESS
+}
+
+/// A bomb is refused with a code, or it is compiled within the limits and the guest in it answers.
+fn defuse(component: &[u8]) -> String {
+    let limits = CompileLimits {
+        memory_bytes_max: 2 << 30,
+        cpu_seconds_max: 5,
+        wall_clock_max: Duration::from_secs(60),
+        output_bytes_max: 64 << 20,
+    };
+    let engine = engine("compile-worker", |of_engine| *of_engine = limits);
+    let loaded = try_load(&engine, component, json!({}));
+    // Whatever came of the bomb, the host compiles and answers on.
+    assert_eq!(value(&ask(&load(&engine).unwrap(), r#"{"a": [1]}"#)), Some("[1]"));
+    match loaded {
+        Ok(policy) => {
+            assert_eq!(value(&ask(&policy, "{}")), Some("true"));
+            "compiled".into()
+        }
+        Err(refusal) => {
+            let codes = [RefusalCode::TooLarge, RefusalCode::MalformedComponent, RefusalCode::CompileFailed];
+            assert!(codes.contains(&refusal.code), "{refusal:?}");
+            refusal.to_string()
+        }
+    }
 }
 
 fn engine(role: &str, limits: impl FnOnce(&mut CompileLimits)) -> Engine {

@@ -12,13 +12,17 @@
 mod support;
 
 mod hostile {
+    mod binaries;
+    mod composite;
     mod cpu;
+    mod determinism;
     pub(crate) mod harness;
     mod host;
     mod leftovers;
     mod memory;
     mod output;
     mod reentry;
+    mod reset;
     mod signals;
     mod traps;
 }

@@ -127,7 +127,8 @@ attacks! {
 
     deadline_in_huge_table_fills: clocked(with("(table $t 19000 funcref)",
         "(loop $l (table.fill $t (i32.const 0) (ref.null func) (i32.const 19000)) (br $l)) (unreachable)"))
-        .limit("table_elements", 20_000) => faults(Deadline, "wall-clock");
+        .limit("table_elements", 20_000)
+        .renewed("table.fill") => faults(Deadline, "wall-clock");
 
     deadline_in_host_calls: clocked(body(
         "(loop $l (call $host.input.read (i32.const 0) (i32.const 0) (i32.const 2048)) (br $l)) (unreachable)"))

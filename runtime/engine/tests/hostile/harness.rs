@@ -25,16 +25,24 @@ pub(crate) struct Attack {
     pub(crate) input: String,
     data: Option<String>,
     configure: Option<fn(&mut Config)>,
+    new_because: Option<&'static str>,
 }
 
 impl Attack {
     pub(crate) fn of(component: Vec<u8>) -> Self {
         let limits = json!({
-            "fuel": 2_000_000, "memory_bytes": 1 << 20, "table_elements": 1_000, "output_bytes": 10_000,
+            "fuel": 8_000_000, "memory_bytes": 1 << 20, "table_elements": 1_000, "output_bytes": 10_000,
             "log_bytes": 1_000, "host_calls": 300, "wall_clock_ms": 60_000,
         });
         let data = Some(r#"{"roles": {"a": [1, 2]}, "secrets": {"key": "hidden"}}"#.into());
-        Self { component, limits, input: r#"{"a": 1, "b": ["x"]}"#.into(), data, configure: None }
+        Self {
+            component,
+            limits,
+            input: r#"{"a": 1, "b": ["x"]}"#.into(),
+            data,
+            configure: None,
+            new_because: None,
+        }
     }
 
     pub(crate) fn limit(mut self, name: &str, value: u64) -> Self {
@@ -50,6 +58,12 @@ impl Attack {
     /// Runs in engines of its own, with another configuration.
     pub(crate) fn engine(mut self, configure: fn(&mut Config)) -> Self {
         self.configure = Some(configure);
+        self
+    }
+
+    /// It cannot be reset in place, for a reason with these words.
+    pub(crate) fn renewed(mut self, because: &'static str) -> Self {
+        self.new_because = Some(because);
         self
     }
 
@@ -89,10 +103,10 @@ pub(crate) fn attack_module(items: &str, body: &str) -> String {
     module(&attack_items(items, body), CHOICE)
 }
 
-const CHOICE: &str = "(if (result i32) (i32.eq (local.get $rule_length) (i32.const 4))
+pub(crate) const CHOICE: &str = "(if (result i32) (i32.eq (local.get $rule_length) (i32.const 4))
     (then (call $calm)) (else (call $attack (local.get $rule) (local.get $rule_length))))";
 
-fn attack_items(items: &str, body: &str) -> String {
+pub(crate) fn attack_items(items: &str, body: &str) -> String {
     format!("{items} {CALM} (func $attack (param $rule i32) (param $rule_length i32) (result i32) {body})")
 }
 
@@ -205,6 +219,7 @@ impl House {
         }
         let engine = Engine::new(config).unwrap();
         let neighbour = load(&engine, &neighbour(), json!({"capabilities": {"data": ["/roles"]}}));
+        assert_eq!(neighbour.new_instances_because().is_none(), instances != Instances::New);
         Self { engine, neighbour }
     }
 
@@ -220,12 +235,11 @@ impl House {
 /// A guest with globals, a table, memory that it writes, host calls and an answer made of what it read.
 fn neighbour() -> Vec<u8> {
     let items = r#"(data (i32.const 64) "/roles/ann") (data (i32.const 80) "/user")
-        (global $seen (mut i64) (i64.const 5)) (table $t 2 funcref) (elem declare func $work)
+        (global $seen (mut i64) (i64.const 5)) (table $t 2 funcref)
         (func $work (local $n i32) (local $x f64)
           (if (i64.ne (global.get $seen) (i64.const 5)) (then (unreachable)))
           (if (i32.eqz (ref.is_null (table.get $t (i32.const 1)))) (then (unreachable)))
           (if (i32.load (i32.const 70000)) (then (unreachable)))
-          (table.set $t (i32.const 1) (ref.func $work))
           (global.set $seen (i64.const 6))
           (local.set $x (f64.const 0.1))
           (loop $l
@@ -289,6 +303,7 @@ fn run_in_every_kind(name: &str, attack: &Attack, expected: &Expected) {
 
 fn rounds(name: &str, house: &House, attack: &Attack, expected: &Expected, calm: &Seen, reference: &Seen) {
     let policy = attack.load(&house.engine);
+    check_reset(name, &policy, attack);
     for _ in 0..ROUNDS {
         for _ in 0..ATTACKS_PER_ROUND {
             let outcome = ask_attack(&policy, attack);
@@ -299,6 +314,17 @@ fn rounds(name: &str, house: &House, attack: &Attack, expected: &Expected, calm:
         }
         house.check_neighbour(name);
         assert_eq!(seen(ask_calm(&policy)), *calm, "{name}: the calm question after the attack");
+    }
+}
+
+/// That an attack on the reset meets it.
+fn check_reset(name: &str, policy: &Policy, attack: &Attack) {
+    let configured = |why: &str| why.contains("this host");
+    match (policy.new_instances_because(), attack.new_because) {
+        (Some(why), None) => assert!(configured(why), "{name} is not reset in place: {why}"),
+        (Some(why), Some(words)) => assert!(configured(why) || why.contains(words), "{name}: {why}"),
+        (None, Some(words)) => panic!("{name} is reset in place, in spite of {words}"),
+        (None, None) => {}
     }
 }
 

@@ -19,7 +19,9 @@ fn reads_text(function: &str, pointer: &str) -> Attack {
     let text: String = pointer.bytes().map(|byte| format!("\\{byte:02x}")).collect();
     with(
         &format!("(data (i32.const 8192) \"{text}\")"),
-        &format!("(call $host.{function} (i32.const 8192) (i32.const {length}) (i32.const 2048)) (call $true)"),
+        &format!(
+            "(call $host.{function} (i32.const 8192) (i32.const {length}) (i32.const 2048)) (call $true)"
+        ),
     )
 }
 
@@ -67,7 +69,7 @@ attacks! {
         => faults(Trap, "not granted");
     host_call_storm_that_cannot_be_paid: body(
         "(loop $l (call $host.input.read (i32.const 0) (i32.const 0) (i32.const 2048)) (br $l)) (unreachable)")
-        .limit("host_calls", 10_000) => faults(OutOfFuel, "fuel");
+        .limit("host_calls", 10_000).limit("fuel", 3_000_000) => faults(OutOfFuel, "fuel");
 
     read_many_beyond_the_budget: body(
         "(call $host.input.read-many (i32.const 65536) (i32.const 500) (i32.const 2048)) (call $true)")
@@ -136,12 +138,12 @@ attacks! {
          (call $answer (i32.load (i32.const 2052)) (i32.load (i32.const 2056)))") => answers("1");
     result_larger_than_the_guest: reads("input.json", (0, 0), 2048)
         .limit("memory_bytes", 131_072).input(format!("\"{}\"", "x".repeat(140_000))) => faults(OutOfMemory, "result");
-    result_that_cannot_be_paid: reads("input.json", (0, 0), 2048).limit("fuel", 600_000)
-        .input(format!("\"{}\"", "x".repeat(400_000))) => faults(OutOfFuel, "fuel");
+    result_that_cannot_be_paid: reads("input.json", (0, 0), 2048).limit("fuel", 1_500_000)
+        .input(format!("\"{}\"", "x".repeat(1_000_000))) => faults(OutOfFuel, "fuel");
     results_that_fill_the_guest: body(
         "(loop $l (call $host.input.json (i32.const 0) (i32.const 0) (i32.const 2048)) (br $l)) (unreachable)")
         .input(format!("\"{}\"", "x".repeat(20_000))) => faults(Trap, "beyond end of memory");
-    names_of_a_huge_object: reads("input.keys", (0, 0), 2048).input(object_of(30_000)) => faults(OutOfFuel, "fuel");
+    names_of_a_huge_object: reads("input.keys", (0, 0), 2048).limit("fuel", 3_000_000).input(object_of(30_000)) => faults(OutOfFuel, "fuel");
     names_that_fill_the_guest: reads("input.keys", (0, 0), 2048).input(object_of(12_000)) => faults(Trap, "beyond end of memory");
 
     input_as_deep_as_allowed: with("(data (i32.const 64) \"/0/0/0/0\")",

@@ -25,7 +25,9 @@ const FILL: &str = "(memory.fill (i32.const 4608) (i32.const 83) (i32.const 1264
 /// Fills its memory and a global, then ends like this.
 fn fills_then(then: &str) -> Attack {
     marks(
-        &format!("{DIRTY} (global $g (mut i64) (i64.const 1)) (func $f (result i32) (i32.add (call $f) (i32.const 1)))"),
+        &format!(
+            "{DIRTY} (global $g (mut i64) (i64.const 1)) (func $f (result i32) (i32.add (call $f) (i32.const 1)))"
+        ),
         "(i32.or (call $dirty) (i64.ne (global.get $g) (i64.const 1)))",
         &format!("(global.set $g (i64.const 2)) {FILL}"),
         then,
@@ -35,7 +37,7 @@ fn fills_then(then: &str) -> Attack {
 attacks! {
     left_in_memory: fills_then(TRUE) => answers("true");
     left_in_memory_by_a_trap: fills_then("(i32.load (i32.const -4))") => faults(Trap, "out of bounds");
-    left_in_memory_by_a_loop: fills_then("(loop $l (br $l)) (unreachable)").limit("fuel", 1_000_000) => faults(OutOfFuel, "fuel");
+    left_in_memory_by_a_loop: fills_then("(loop $l (br $l)) (unreachable)") => faults(OutOfFuel, "fuel");
     left_in_memory_by_a_recursion: fills_then("(call $f)") => faults(StackOverflow, "stack");
     left_in_memory_by_a_stop_of_the_host: fills_then(
         "(loop $l (call $host.diagnostics.log (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)) (br $l)) (unreachable)")
@@ -58,22 +60,28 @@ attacks! {
         "(global.set $c (f32.reinterpret_i32 (i32.const 0x7fa00002)))", TRUE) => answers("true");
     left_in_a_vector_global: marks("(global $v (mut v128) (v128.const i64x2 1 2))",
         "(i32.eqz (i64x2.all_true (i64x2.eq (global.get $v) (v128.const i64x2 1 2))))",
-        "(global.set $v (v128.const i64x2 -1 -1))", TRUE) => answers("true");
+        "(global.set $v (v128.const i64x2 -1 -1))", TRUE)
+        .renewed("v128") => answers("true");
     left_in_a_reference_global: marks("(global $r (mut funcref) (ref.null func)) (elem declare func $f) (func $f)",
-        "(i32.eqz (ref.is_null (global.get $r)))", "(global.set $r (ref.func $f))", TRUE) => answers("true");
+        "(i32.eqz (ref.is_null (global.get $r)))", "(global.set $r (ref.func $f))", TRUE)
+        .renewed("funcref") => answers("true");
     left_in_a_thousand_globals: with(
         &(0..1_000).map(|n| format!("(global $m{n} (mut i32) (i32.const {n}))")).collect::<String>(),
         &((0..1_000).map(|n| format!("(if (i32.ne (global.get $m{n}) (i32.const {n})) (then (unreachable))) (global.set $m{n} (i32.const -7))"))
             .collect::<String>() + TRUE)) => answers("true");
     left_in_a_table: marks("(table $t 4 funcref) (elem declare func $f) (func $f)",
-        "(i32.eqz (ref.is_null (table.get $t (i32.const 3))))", "(table.set $t (i32.const 3) (ref.func $f))", TRUE) => answers("true");
+        "(i32.eqz (ref.is_null (table.get $t (i32.const 3))))", "(table.set $t (i32.const 3) (ref.func $f))", TRUE)
+        .renewed("table.set") => answers("true");
     left_in_the_second_table: marks("(table $t 4 funcref) (table $u 4 funcref) (elem declare func $f) (func $f)",
         "(i32.eqz (ref.is_null (table.get $u (i32.const 0))))", "(table.fill $u (i32.const 0) (ref.func $f) (i32.const 4))", TRUE)
+        .renewed("table.fill")
         => answers("true");
     left_in_a_table_by_taking_out: marks("(table $t funcref (elem $f $f)) (func $f)",
-        "(ref.is_null (table.get $t (i32.const 1)))", "(table.set $t (i32.const 1) (ref.null func))", TRUE) => answers("true");
+        "(ref.is_null (table.get $t (i32.const 1)))", "(table.set $t (i32.const 1) (ref.null func))", TRUE)
+        .renewed("table.set") => answers("true");
     left_in_the_size_of_a_table: marks("(table $t 4 funcref)",
-        "(i32.ne (table.size $t) (i32.const 4))", "(drop (table.grow $t (ref.null func) (i32.const 7)))", TRUE) => answers("true");
+        "(i32.ne (table.size $t) (i32.const 4))", "(drop (table.grow $t (ref.null func) (i32.const 7)))", TRUE)
+        .renewed("table.grow") => answers("true");
     left_in_the_size_of_memory: marks("", "(i32.ne (memory.size) (i32.const 2))", "(drop (memory.grow (i32.const 5)))", TRUE)
         => answers("true");
     left_in_pages_that_were_given_back: body(
@@ -92,11 +100,14 @@ attacks! {
         "(i32.ne (memory.size $second) (i32.const 1))",
         "(drop (memory.grow $second (i32.const 2))) (i32.store $second (i32.const 131072) (i32.const 1))", TRUE) => answers("true");
     left_in_a_memory_that_begins_empty: marks("(memory $second 0)", "(memory.size $second)",
-        "(drop (memory.grow $second (i32.const 1))) (i32.store $second (i32.const 9) (i32.const 1))", TRUE) => answers("true");
+        "(drop (memory.grow $second (i32.const 1))) (i32.store $second (i32.const 9) (i32.const 1))", TRUE)
+        .renewed("starts without pages") => answers("true");
     left_in_a_dropped_data_segment: marks("(data $d \"0123456789\")", "(i32.const 0)",
-        "(memory.init $d (i32.const 2048) (i32.const 0) (i32.const 10)) (data.drop $d)", TRUE) => answers("true");
+        "(memory.init $d (i32.const 2048) (i32.const 0) (i32.const 10)) (data.drop $d)", TRUE)
+        .renewed("data.drop") => answers("true");
     left_in_a_dropped_element_segment: marks("(table $t 4 funcref) (elem $e func $f $f) (func $f)", "(i32.const 0)",
-        "(table.init $t $e (i32.const 0) (i32.const 0) (i32.const 2)) (elem.drop $e)", TRUE) => answers("true");
+        "(table.init $t $e (i32.const 0) (i32.const 0) (i32.const 2)) (elem.drop $e)", TRUE)
+        .renewed("table.init") => answers("true");
     left_in_an_active_segment: marks("(data (i32.const 8192) \"secret\")",
         "(i32.ne (i32.load (i32.const 8192)) (i32.const 0x72636573))",
         "(memory.fill (i32.const 8192) (i32.const 0) (i32.const 6))", TRUE) => answers("true");

@@ -35,7 +35,7 @@ attacks! {
         => faults(OutOfMemory, "1114112 bytes of memory; its limit is 1048576");
     growing_past_the_limit_after_writing_up_to_it: body(&format!("{GROW_AND_TOUCH} (drop (memory.grow (i32.const 1))) (call $true)"))
         => faults(OutOfMemory, "bytes of memory");
-    growing_by_more_than_there_can_be: rich(body("(drop (memory.grow (i32.const -1))) (call $true)")) => faults(OutOfMemory, "memory");
+    growing_by_more_than_there_can_be: rich(body("(drop (memory.grow (i32.const -1))) (call $true)")) => faults(OutOfFuel, "fuel");
     growing_to_four_gigabytes: rich(body("(drop (memory.grow (i32.const 65534))) (call $true)")) => faults(OutOfMemory, "memory");
     // Beyond the limit growth is a fault, so that no guest learns how much its host has.
     growth_that_fails_is_never_seen: body(
@@ -71,26 +71,34 @@ attacks! {
            (memory.copy (i32.const 4096) (i32.const 4097) (i32.const 120000)) (br $l)) (unreachable)") => faults(OutOfFuel, "fuel");
     segments_copied_without_end: with("(data $d \"0123456789abcdef\")",
         "(loop $l (memory.init $d (i32.const 2048) (i32.const 0) (i32.const 16)) (br $l)) (unreachable)") => faults(OutOfFuel, "fuel");
-    table_bomb_at_once: with("(table $t 1 funcref)",
-        "(drop (table.grow $t (ref.null func) (i32.const 1000000))) (call $true)") => faults(OutOfMemory, "table elements");
+    table_bomb_at_once: rich(with("(table $t 1 funcref)",
+        "(drop (table.grow $t (ref.null func) (i32.const 1000000))) (call $true)"))
+        .renewed("table.grow") => faults(OutOfMemory, "table elements");
     table_bomb_bit_by_bit: with("(table $t 1 funcref)",
         "(loop $l (drop (table.grow $t (ref.null func) (i32.const 1))) (br $l)) (unreachable)")
+        .renewed("table.grow")
         => faults(OutOfMemory, "table elements");
     table_grown_by_more_than_there_can_be: rich(with("(table $t 1 funcref)",
-        "(drop (table.grow $t (ref.null func) (i32.const -1))) (call $true)")) => faults(OutOfMemory, "table elements");
+        "(drop (table.grow $t (ref.null func) (i32.const -1))) (call $true)"))
+        .renewed("table.grow") => faults(OutOfMemory, "table elements");
     table_grown_to_the_limit_with_functions: with("(table $t 1 funcref) (elem declare func $f) (func $f)",
         "(if (i32.ne (table.grow $t (ref.func $f) (i32.const 900)) (i32.const 1)) (then (unreachable)))
          (if (ref.is_null (table.get $t (i32.const 900))) (then (unreachable)))
-         (if (i32.eqz (ref.is_null (table.get $t (i32.const 0)))) (then (unreachable))) (call $true)") => answers("true");
+         (if (i32.eqz (ref.is_null (table.get $t (i32.const 0)))) (then (unreachable))) (call $true)")
+        .renewed("table.grow") => answers("true");
     table_growth_that_the_module_forbids_is_minus_one: with("(table $t 1 2 funcref)",
         "(if (i32.ne (table.grow $t (ref.null func) (i32.const 5)) (i32.const -1)) (then (unreachable))) (call $true)")
+        .renewed("table.grow")
         => answers("true");
     table_fills_without_end: with("(table $t 900 funcref)",
-        "(loop $l (table.fill $t (i32.const 0) (ref.null func) (i32.const 900)) (br $l)) (unreachable)") => faults(OutOfFuel, "fuel");
+        "(loop $l (table.fill $t (i32.const 0) (ref.null func) (i32.const 900)) (br $l)) (unreachable)")
+        .renewed("table.fill") => faults(OutOfFuel, "fuel");
     table_copies_without_end: with("(table $t 900 funcref)",
-        "(loop $l (table.copy $t $t (i32.const 1) (i32.const 0) (i32.const 899)) (br $l)) (unreachable)") => faults(OutOfFuel, "fuel");
+        "(loop $l (table.copy $t $t (i32.const 1) (i32.const 0) (i32.const 899)) (br $l)) (unreachable)")
+        .renewed("table.copy") => faults(OutOfFuel, "fuel");
     table_segments_copied_without_end: with("(table $t 9 funcref) (elem $e func $f $f $f) (func $f)",
-        "(loop $l (table.init $t $e (i32.const 2) (i32.const 0) (i32.const 3)) (br $l)) (unreachable)") => faults(OutOfFuel, "fuel");
+        "(loop $l (table.init $t $e (i32.const 2) (i32.const 0) (i32.const 3)) (br $l)) (unreachable)")
+        .renewed("table.init") => faults(OutOfFuel, "fuel");
     all_memory_filled_then_a_trap: body(
         "(drop (memory.grow (i32.const 14))) (memory.fill (i32.const 0) (i32.const 90) (i32.const 1048576)) (unreachable)")
         .limit("memory_bytes", PAGES_16) => faults(Trap, "unreachable");

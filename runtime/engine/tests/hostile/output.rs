@@ -8,12 +8,18 @@ use super::harness::{Attack, Expected, answers, attacks, body, faults, with};
 fn says(text: &str) -> Attack {
     let length = text.len();
     let text: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
-    with(&format!("(data (i32.const 8192) \"{text}\")"), &format!("(call $answer (i32.const 8192) (i32.const {length}))"))
+    with(
+        &format!("(data (i32.const 8192) \"{text}\")"),
+        &format!("(call $answer (i32.const 8192) (i32.const {length}))"),
+    )
 }
 
 /// Answers with bytes of the module's data.
 fn says_bytes(escaped: &str, length: usize) -> Attack {
-    with(&format!("(data (i32.const 8192) \"{escaped}\")"), &format!("(call $answer (i32.const 8192) (i32.const {length}))"))
+    with(
+        &format!("(data (i32.const 8192) \"{escaped}\")"),
+        &format!("(call $answer (i32.const 8192) (i32.const {length}))"),
+    )
 }
 
 /// An answer of `true` with `count` reasons at `at`.

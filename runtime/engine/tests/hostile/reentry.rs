@@ -1,11 +1,14 @@
 //! Attacks at the moments when the host runs the guest's code besides `decide`: its allocator, while the host writes a
 //! result, and its clean-up after the answer.
 
-use verdict_core::outcome::FaultCode::{Deadline, InvalidOutput, OutOfBudget, OutOfFuel, OutOfMemory, StackOverflow, Trap};
+use verdict_core::outcome::FaultCode::{
+    Deadline, InvalidOutput, OutOfBudget, OutOfFuel, OutOfMemory, StackOverflow, Trap,
+};
 
 use super::harness::{Attack, answers, attacks, faults, rewritten, with};
 
-const CLEAN_UP: &str = "(func (export \"cabi_post_verdict:policy/decision@0.1.0#decide\") (param $result i32)";
+const CLEAN_UP: &str =
+    "(func (export \"cabi_post_verdict:policy/decision@0.1.0#decide\") (param $result i32)";
 
 /// Answers `true`; after that the guest's clean-up runs `body`. A calm question has no clean-up.
 fn cleans_up(items: &str, body: &str) -> Attack {
@@ -27,7 +30,12 @@ const READ: &str = "(call $host.input.json (i32.const 0) (i32.const 0) (i32.cons
 fn allocates_for(items: &str, body: &str, decide: &str) -> Attack {
     let items = format!("(global $attacking (mut i32) (i32.const 0)) {items}");
     let decide = format!("(global.set $attacking (i32.const 1)) {decide}");
-    rewritten(&items, &decide, "(local $at i32)\n", &format!("(local $at i32)\n(if (global.get $attacking) (then {body}))\n"))
+    rewritten(
+        &items,
+        &decide,
+        "(local $at i32)\n",
+        &format!("(local $at i32)\n(if (global.get $attacking) (then {body}))\n"),
+    )
 }
 
 /// The allocator misbehaves as soon as it is asked for room for the rule's name, before `decide` runs.
@@ -62,6 +70,7 @@ attacks! {
          (global.set $g (i64.const 77)) (global.set $next (i32.const 9999))") => answers("true");
     clean_up_that_sets_a_table: cleans_up("(table $t 2 funcref) (elem declare func $f) (func $f)",
         "(if (i32.eqz (ref.is_null (table.get $t (i32.const 1)))) (then (unreachable))) (table.set $t (i32.const 1) (ref.func $f))")
+        .renewed("table.set")
         => answers("true");
     clean_up_that_burns_fuel_by_what_it_finds: cleans_up("",
         "(loop $l (i32.store (i32.const 64) (i32.add (i32.load (i32.const 64)) (i32.const 1)))

@@ -37,14 +37,18 @@ attacks! {
     trap_table_get: with("(table $t 3 funcref)", "(drop (table.get $t (i32.const 3))) (call $true)")
         => faults(Trap, "out of bounds table access");
     trap_table_set: with("(table $t 3 funcref)", "(table.set $t (i32.const -1) (ref.null func)) (call $true)")
+        .renewed("table.set")
         => faults(Trap, "out of bounds table access");
     trap_table_fill: with("(table $t 3 funcref)", "(table.fill $t (i32.const 1) (ref.null func) (i32.const 3)) (call $true)")
+        .renewed("table.fill")
         => faults(Trap, "out of bounds table access");
     trap_table_copy: with("(table $t 3 funcref) (table $u 5 funcref)",
         "(table.copy $t $u (i32.const 0) (i32.const 0) (i32.const 4)) (call $true)")
+        .renewed("table.copy")
         => faults(Trap, "out of bounds table access");
     trap_table_init: with("(table $t 3 funcref) (elem $e func $f $f) (func $f)",
         "(table.init $t $e (i32.const 0) (i32.const 1) (i32.const 2)) (call $true)")
+        .renewed("table.init")
         => faults(Trap, "out of bounds table access");
     trap_memory_fill: body("(memory.fill (i32.const 131000) (i32.const 1) (i32.const 73)) (call $true)")
         => faults(Trap, "out of bounds memory access");
@@ -55,6 +59,7 @@ attacks! {
         => faults(Trap, "out of bounds memory access");
     trap_memory_init_of_a_dropped_segment: with("(data $d \"abc\")",
         "(data.drop $d) (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)) (call $true)")
+        .renewed("data.drop")
         => faults(Trap, "out of bounds memory access");
     fill_of_four_gigabytes: body("(memory.fill (i32.const 0) (i32.const 1) (i32.const -1)) (call $true)")
         => faults(OutOfFuel, "fuel");
