@@ -18,8 +18,8 @@ thread_local! {
 /// The action that was there before ours. Written once, before ours can run.
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
-/// Installs the handler, once in a process. It must be called after wasmtime has installed its own, so that ours is
-/// asked first and wasmtime's gets the rest.
+/// Installs the handler, once in a process, and after wasmtime's, so that ours is asked first and wasmtime's gets the
+/// rest.
 ///
 /// # Errors
 /// When the system refuses.
@@ -32,6 +32,10 @@ pub(crate) fn install() -> io::Result<()> {
 }
 
 fn install_once() -> io::Result<()> {
+    // wasmtime installs its handler with the first engine for machine code, and the only one so far may be for the
+    // interpreter. If it came after ours, it would take a write to a watched page for a trap.
+    wasmtime::Engine::new(&wasmtime::Config::new())
+        .map_err(|error| io::Error::other(format!("{error:#}")))?;
     // First read and kept, then replaced: whenever ours runs, the previous one is known. Another thread that replaces
     // the action in between would be lost; `install` runs where an engine is made, as wasmtime's does.
     PREVIOUS.get_or_init(current_action);
