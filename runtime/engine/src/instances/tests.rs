@@ -219,3 +219,58 @@ fn memories_with_more_pages_than_are_watched_are_as_new() {
     // 480 pages of 4 KiB, of which 256 are watched.
     equal_to_new(&guests::filler(30), &KINDS, 1);
 }
+
+#[test]
+fn policies_that_are_gone_are_forgotten() {
+    let engine = engine(Instances::Copied, None);
+    let component = crate::support::echo("/seed");
+    let kept = load(&engine, &component, members());
+    (0..300).for_each(|_| drop(load(&engine, &component, members())));
+    let registered = kept.instances().engine.idle.registered();
+    assert!(registered < 100, "{registered} of 301");
+    assert_eq!(ask(&kept, r#"{"seed": 5}"#), ask(&load(&engine, &component, members()), r#"{"seed": 5}"#));
+}
+
+#[test]
+fn a_large_memory_is_as_new_and_is_not_kept_when_much_of_it_was_written() {
+    let component = guests::filler(64);
+    let compared = Compared::new(&component, Instances::Protected);
+    // 4 MiB: beyond what is compared as a whole.
+    let random = &mut Random(4);
+    let new = new_state(&compared.new);
+    (0..inputs_each() / 10).for_each(|_| compared.ask(&random.input(), &new));
+    assert_eq!(compared.verifying.verification_counts().differed, 0);
+    let copied = load(&engine(Instances::Copied, None), &component, members());
+    assert!(copied.new_instances_because().unwrap().contains("4194304 bytes"));
+}
+
+#[test]
+fn memories_without_a_page_are_as_new() {
+    // One is empty and may grow, one has grown before anybody was asked.
+    let items = r#"(memory (export "memory") 2) (memory $grows 0 3) (memory $grown 0 3)
+        (func $start (drop (memory.grow $grown (i32.const 1))) (i32.store $grown (i32.const 4) (i32.const 9)))
+        (start $start) (data (i32.const 8) "null")"#;
+    let body = "(if (memory.size $grows) (then (return (call $answer (i32.const 8) (i32.const 4)))))
+        (if (i32.ne (i32.load $grown (i32.const 4)) (i32.const 9)) (then (return (call $answer (i32.const 8) (i32.const 4)))))
+        (i32.store $grown (i32.const 4) (i32.const 10))
+        (if (i32.load (i32.const 3000)) (then (drop (memory.grow $grows (i32.const 1)))))
+        (call $host.input.json (i32.const 0) (i32.const 0) (i32.const 2048))
+        (if (i32.and (i32.load (i32.const 2056)) (i32.const 1))
+          (then (drop (memory.grow $grows (i32.const 1))) (i32.store $grows (i32.const 8) (i32.const 1))))
+        (call $true)";
+    let component = crate::support::guest(items, body);
+    let new = load(&engine(Instances::New, None), &component, members());
+    let Seen::Whole(Ok(answer), ..) = ask(&new, "12") else { panic!("no answer") };
+    assert_eq!(answer.value.as_deref(), Some("true"));
+    for kind in KINDS {
+        let verifying = engine(kind, Some(1));
+        let policy = load(&verifying, &component, members());
+        for input in ["1", "12", "123", "12", "12", "1", "1", "12"] {
+            assert_eq!(ask(&policy, input), ask(&new, input), "{kind:?}: {input}");
+            if let Some(found) = idle_state(&policy) {
+                assert_same_state(&found, &new_state(&new), &format!("of {kind:?} after {input}"));
+            }
+        }
+        assert_eq!(verifying.verification_counts().differed, 0, "{kind:?}");
+    }
+}
