@@ -29,8 +29,8 @@ pub(super) fn parse(text: &str, depth_max: u32) -> Result<Tape> {
         depth_left: depth_max,
         tape: Tape::default(),
     };
-    // What names and values of usual length need; for others it doubles.
-    parser.tape.nodes.reserve(bytes.len() / 8 + 8);
+    // What names and values of usual length need, in a small text shorter ones; for others it doubles.
+    parser.tape.nodes.reserve(bytes.len().min(bytes.len() / 8 + 24));
     parser.document()?;
     parser.tape.fit();
     Ok(parser.tape)

@@ -226,6 +226,26 @@ fn names_that_have_one_hash_are_told_apart() {
 }
 
 #[test]
+fn a_duplicate_is_noticed_whatever_lies_between_and_after() {
+    for n in 0..500 {
+        let name = format!("name-{n}");
+        for inner in ["{}", "[]", "{\"a\":{\"b\":[[{}]]}}", "[{\"a\":1},2]", "3"] {
+            for text in [
+                format!("{{\"{name}\":1,\"x\":{inner},\"{name}\":2}}"),
+                format!("{{\"{name}\":1,\"{name}\":2,\"x\":{inner}}}"),
+                format!("{{\"x\":{inner},\"{name}\":{inner},\"{name}\":2}}"),
+            ] {
+                let error = parse(text.clone()).expect_err(&text);
+                assert_eq!(error.kind(), Kind::DuplicateName);
+                assert_eq!(error.offset(), text.rfind(&format!("\"{name}\"")).unwrap());
+            }
+            let text = format!("{{\"{name}\":{{\"{name}\":{inner}}},\"x\":[{{\"{name}\":1}}],\"y\":1}}");
+            assert!(parse(text.clone()).is_ok(), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_duplicate_in_a_larger_object_is_reported_for_the_first_name_in_order() {
     let text = |others: usize| {
         let others: String = (0..others).map(|n| format!(",\"c{n}\":0")).collect();
