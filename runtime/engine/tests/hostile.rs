@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     reason = "tests may"
 )]
+#![allow(dead_code, reason = "the benchmark uses what the tests do not")]
 
 mod support;
 
@@ -24,5 +25,6 @@ mod hostile {
     mod reentry;
     mod reset;
     mod signals;
+    mod together;
     mod traps;
 }

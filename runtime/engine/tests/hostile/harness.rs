@@ -67,6 +67,11 @@ impl Attack {
         self
     }
 
+    /// Whether it runs beside others in an engine of the usual configuration.
+    pub(crate) fn shares_an_engine(&self) -> bool {
+        self.configure.is_none()
+    }
+
     fn members(&self) -> serde_json::Value {
         json!({
             "capabilities": {"data": ["/roles"], "decision_time": true, "diagnostics": true},
@@ -164,6 +169,9 @@ pub(crate) fn refused(code: RefusalCode, words: &'static str) -> Expected {
     Expected::Refused(code, words)
 }
 
+/// An attack, its name, and what must come of it.
+pub(crate) type Case = (&'static str, Attack, Expected);
+
 /// Makes a test of each attack: `name: attack => expected;`.
 macro_rules! attacks {
     ($($name:ident: $attack:expr => $expected:expr;)*) => {
@@ -173,6 +181,11 @@ macro_rules! attacks {
                 $crate::hostile::harness::run(stringify!($name), || $attack, $expected);
             }
         )*
+
+        /// All of them, for the benchmark.
+        pub(crate) fn all() -> Vec<$crate::hostile::harness::Case> {
+            vec![$((stringify!($name), $attack, $expected)),*]
+        }
     };
 }
 pub(crate) use attacks;
@@ -208,7 +221,7 @@ fn config(instances: Instances) -> Config {
 /// An engine, and a policy of somebody who behaves.
 pub(crate) struct House {
     pub(crate) engine: Engine,
-    neighbour: Policy,
+    pub(crate) neighbour: Policy,
 }
 
 impl House {
@@ -224,13 +237,16 @@ impl House {
     }
 
     fn ask_neighbour(&self) -> Outcome {
-        ask(&self.neighbour, "rule", r#"{"user": "ann", "n": 7}"#, Some(r#"{"roles": {"ann": ["clerk"]}}"#))
+        ask(&self.neighbour, "rule", NEIGHBOUR_INPUT, Some(NEIGHBOUR_DATA))
     }
 
     pub(crate) fn check_neighbour(&self, name: &str) {
         assert_eq!(seen(self.ask_neighbour()), *NEIGHBOUR, "{name}: the neighbour");
     }
 }
+
+pub(crate) const NEIGHBOUR_INPUT: &str = r#"{"user": "ann", "n": 7}"#;
+pub(crate) const NEIGHBOUR_DATA: &str = r#"{"roles": {"ann": ["clerk"]}}"#;
 
 /// A guest with globals, a table, memory that it writes, host calls and an answer made of what it read.
 fn neighbour() -> Vec<u8> {
@@ -328,7 +344,7 @@ fn check_reset(name: &str, policy: &Policy, attack: &Attack) {
     }
 }
 
-fn ask_attack(policy: &Policy, attack: &Attack) -> Outcome {
+pub(crate) fn ask_attack(policy: &Policy, attack: &Attack) -> Outcome {
     ask(policy, "attack", &attack.input, attack.data.as_deref())
 }
 
@@ -344,7 +360,7 @@ fn ask_calm(policy: &Policy) -> Outcome {
     }
 }
 
-fn check(name: &str, policy: &Policy, expected: &Expected, outcome: &Outcome) {
+pub(crate) fn check(name: &str, policy: &Policy, expected: &Expected, outcome: &Outcome) {
     match (expected, &outcome.result) {
         (Expected::Fault(code, words), Err(fault)) => {
             assert_eq!((fault.code, fault.message.contains(words)), (*code, true), "{name}: {fault:?}");
