@@ -4,6 +4,7 @@
 mod nesting;
 #[cfg(test)]
 mod tests;
+mod width;
 
 use verdict_core::manifest::{CONTRACT, Manifest};
 use verdict_core::refusal::{Refusal, RefusalCode};
@@ -12,6 +13,7 @@ use wasmparser::{
     Parser, Payload, ValidPayload, Validator, WasmFeatures,
 };
 
+use self::width::{VALUES_MAX, width};
 use crate::instrument::Survey;
 
 /// The largest component, in bytes.
@@ -75,6 +77,8 @@ pub(crate) fn inspect(component: &[u8]) -> Result<Inspection, Refusal> {
         }
         survey.payload(&payload, validator.types(0));
         if let ValidPayload::Func(function, body) = validator.payload(&payload).map_err(malformed)? {
+            let values = width(&function, &body).map_err(malformed)?;
+            bound("results of one function, or parameters of one block", values, VALUES_MAX)?;
             let mut function = function.into_validator(FuncValidatorAllocations::default());
             function.validate(&body).map_err(malformed)?;
         }

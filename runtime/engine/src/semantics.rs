@@ -56,7 +56,8 @@ schedule! {
     10: I32Store I32Store8 I32Store16 I64Store I64Store8 I64Store16 I64Store32 F32Store F64Store V128Store
         V128Store8Lane V128Store16Lane V128Store32Lane V128Store64Lane;
     // Make much machine code, which is slow when it is run for the first time, or mispredicted.
-    6: Loop Call ReturnCall BrTable;
+    6: Call ReturnCall BrTable;
+    8: Loop;
     16: CallIndirect ReturnCallIndirect;
     // Divides.
     4: I32DivS I32DivU I32RemS I32RemU I64DivS I64DivU I64RemS I64RemU;
@@ -64,7 +65,7 @@ schedule! {
     32: F32Mul F32Div F32Sqrt F64Mul F64Div F64Sqrt F32x4Mul F32x4Div F32x4Sqrt F64x2Mul F64x2Div F64x2Sqrt
         F32x4RelaxedMadd F32x4RelaxedNmadd F64x2RelaxedMadd F64x2RelaxedNmadd;
     // Is followed by the check that makes one NaN of all, or takes several instructions.
-    2: F32Add F32Sub F64Add F64Sub F32x4Add F32x4Sub F64x2Add F64x2Sub I32Clz I32Ctz I64Clz I64Ctz;
+    2: F32Add F32Sub F64Add F64Sub F32x4Add F32x4Sub F64x2Add F64x2Sub GlobalSet I32Clz I32Ctz I64Clz I64Ctz;
     6: F32Ceil F32Floor F32Trunc F32Nearest F32Min F32Max F64Ceil F64Floor F64Trunc F64Nearest F64Min F64Max
         F32x4Ceil F32x4Floor F32x4Trunc F32x4Nearest F32x4Min F32x4Max F32x4PMin F32x4PMax F32x4RelaxedMin F32x4RelaxedMax
         F64x2Ceil F64x2Floor F64x2Trunc F64x2Nearest F64x2Min F64x2Max F64x2PMin F64x2PMax F64x2RelaxedMin F64x2RelaxedMax
@@ -98,4 +99,38 @@ schedule! {
     table_fill_per_element: 1;
     table_copy_per_element: 2;
     table_init_per_element: 2;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PRICES, price};
+
+    const PAGE: &str = include_str!("../FUEL.md");
+
+    /// What stands between two marks of the page.
+    fn section(name: &str) -> &'static str {
+        let (_, rest) = PAGE.split_once(&format!("<!-- {name} -->\n")).unwrap();
+        rest.split_once(&format!("<!-- end of {name} -->")).unwrap().0
+    }
+
+    #[test]
+    fn the_page_for_auditors_lists_every_price_of_an_operator() {
+        let rows = PRICES.iter().map(|(price, operators)| format!("| {price} | {} |\n", operators.join(", ")));
+        let table = format!("| fuel | operators |\n| ---: | --- |\n{}", rows.collect::<String>());
+        assert_eq!(section("prices"), table);
+    }
+
+    #[test]
+    fn the_page_for_auditors_lists_every_price_of_a_call() {
+        let rows = [
+            (price::CALL, "any call"),
+            (price::LOOKUP, "each pointer that is looked up"),
+            (price::TOKEN, "each `/` in it"),
+            (price::POINTER_BYTE, "each byte of it"),
+            (price::NAME, "each member name that is handed out"),
+            (price::BYTE, "each byte that is handed out (of texts, numbers, names, source) or logged"),
+        ];
+        let rows = rows.map(|(price, what)| format!("| {price} | {what} |\n")).concat();
+        assert_eq!(section("calls"), format!("| fuel | for |\n| ---: | --- |\n{rows}"));
+    }
 }
