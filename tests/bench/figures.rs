@@ -43,6 +43,16 @@ const RATIOS: [(&str, &str, &str, &str); 16] = [
     ("logged p50 to fdatasync p50", "http.decide.logged.p50", "http.decide.logged.fdatasync.p50", ""),
 ];
 
+/// Figures that have a goal of their own.
+const GOALS: [(&str, &str); 6] = [
+    ("decide.rust.pristine.p50", "<= 2, and never above 4"),
+    ("decide.rust.warm.p50", "<= 1.5"),
+    ("fuel.worst.ns", "<= 1.5"),
+    ("hostile.neighbour.p99.ratio", "< 2"),
+    ("document.scan.gb_s", ">= 1"),
+    ("http.decide.rps", ">= 0.75 of bare, >= 7 times OPA"),
+];
+
 /// A loop of plain arithmetic, which each program measures beside its figures.
 pub(crate) const CALIBRATION: &str = "calibration.ns";
 
@@ -96,7 +106,8 @@ impl Figures {
         let width = self.figures.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
         for (name, value, unit) in &self.figures {
             let decimals = if *value < 100.0 { 2 } else { 0 };
-            let _ = writeln!(table, "{name:width$}  {value:>12.decimals$} {unit}");
+            let goal = said(GOALS.iter().find(|goal| goal.0 == name).map_or("", |goal| goal.1));
+            let _ = writeln!(table, "{name:width$}  {value:>12.decimals$} {unit}{goal}");
         }
         for (name, reason) in &self.skipped {
             let _ = writeln!(table, "{name:width$}  skipped: {reason}");
@@ -104,8 +115,7 @@ impl Figures {
         table.push('\n');
         for (what, above, below, goal) in RATIOS {
             if let (Some(above), Some(below)) = (self.value(above), self.value(below)) {
-                let goal = if goal.is_empty() { String::new() } else { format!("  (goal {goal})") };
-                let _ = writeln!(table, "{what}: {:.2}{goal}", above / below);
+                let _ = writeln!(table, "{what}: {:.2}{}", above / below, said(goal));
             }
         }
         let _ = writeln!(table, "\n{}", self.notes.join(", "));
@@ -118,6 +128,11 @@ impl Figures {
     fn value(&self, name: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.0 == name).map(|figure| figure.1)
     }
+}
+
+/// A goal as it stands behind a figure.
+fn said(goal: &str) -> String {
+    if goal.is_empty() { String::new() } else { format!("  (goal {goal})") }
 }
 
 /// The load averages: what else the machine did.
