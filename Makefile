@@ -16,7 +16,7 @@ help:
 	@echo 'make test-full   the same with longer crash, property and mutation runs'
 	@echo 'make languages   the policies in other languages that are tested (make test takes those that are built)'
 	@echo 'make lint        formatting, clippy, documentation'
-	@echo 'make bench       figures beside OPA in target/bench/results.json'
+	@echo 'make bench       figures beside OPA, regorus and Cedar in target/bench/results.json; see tests/bench/README.md'
 	@echo 'make fuzz        libFuzzer on every target for FUZZ_SECONDS (60)'
 
 tools:
