@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{ask, guest, load, value};
+use support::{ask, guest, load, try_load, value};
 use verdict_core::outcome::FaultCode;
 use verdict_engine::{Compiler, Config, Engine, Instances, Policy, Target};
 
@@ -457,41 +457,52 @@ fn interpreter_first() {
     ask_often(&interpreted, 2);
 }
 
-/// Takes mappings until there are no more: every second page gets another protection. Returns the region.
-fn take_all_mappings() -> (*mut libc::c_void, usize) {
-    let pages = 300_000;
-    let region = map(pages * page_bytes(), libc::PROT_NONE);
-    for page in (0..pages).step_by(2) {
-        // SAFETY: nobody uses this region.
-        let result =
-            unsafe { libc::mprotect(region.byte_add(page * page_bytes()), page_bytes(), libc::PROT_READ) };
-        if result != 0 {
-            assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ENOMEM));
-            return (region, pages * page_bytes());
-        }
-    }
-    panic!("the system has no bound on mappings");
+/// Mappings that nobody uses, taken so that there are none for others: every second page of a region is another one.
+struct Hoard {
+    region: *mut libc::c_void,
+    pages: usize,
+    taken: usize,
 }
 
-/// Gives so many mappings back; two for each page.
-fn give_back(region: *mut libc::c_void, pages: usize) {
-    for page in 0..pages {
+impl Hoard {
+    fn new() -> Self {
+        let pages = 300_000;
+        Self { region: map(pages * page_bytes(), libc::PROT_NONE), pages, taken: 0 }
+    }
+
+    fn protect(&self, number: usize, protection: i32) -> bool {
+        assert!(2 * number < self.pages, "the system has no bound on mappings");
+        // SAFETY: nobody uses the region.
+        let page = unsafe { self.region.byte_add(2 * number * page_bytes()) };
         // SAFETY: as above.
-        assert_eq!(
-            unsafe {
-                libc::mprotect(region.byte_add(2 * page * page_bytes()), page_bytes(), libc::PROT_NONE)
-            },
-            0
-        );
+        unsafe { libc::mprotect(page, page_bytes(), protection) == 0 }
+    }
+
+    /// Takes all that are left but so many.
+    fn take_all_but(&mut self, left: usize) {
+        while self.protect(self.taken, libc::PROT_READ) {
+            self.taken += 1;
+        }
+        assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ENOMEM));
+        // Each page that is like its neighbours again makes one mapping of three.
+        for _ in 0..left.div_ceil(2) {
+            self.taken -= 1;
+            assert!(self.protect(self.taken, libc::PROT_NONE));
+        }
+    }
+}
+
+impl Drop for Hoard {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the region.
+        assert_eq!(unsafe { libc::munmap(self.region, self.pages * page_bytes()) }, 0);
     }
 }
 
 fn without_mappings() {
     let engine = engine(Instances::Protected, Target::Native);
     let (policy, other) = (policy(&engine), policy(&engine));
-    // The allocator has what it needs, so that it does not ask for a mapping.
-    drop(black_box(vec![1_u8; 64 << 20]));
-    let (mut right, mut unavailable) = (0, 0);
+    let (mut right, mut unavailable, mut loaded) = (0, 0, 0);
     let mut ask_once = |policy: &Policy, input| match ask(policy, input).result {
         Ok(answer) => {
             assert_eq!(answer.value.as_deref(), Some("true"));
@@ -502,21 +513,34 @@ fn without_mappings() {
             unavailable += 1;
         }
     };
-    let (region, bytes) = take_all_mappings();
-    for given_back in 0..40 {
-        for _ in 0..3 {
-            ask_once(&policy, RESET);
-            ask_once(&policy, RENEWED);
-            ask_once(&other, RESET);
-        }
-        give_back(region, given_back);
+    let component = component();
+    // Rust ends a process that cannot allocate. This one grows its heap instead of asking for mappings.
+    // SAFETY: settings of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
     }
-    // SAFETY: nobody uses this region.
-    assert_eq!(unsafe { libc::munmap(region, bytes) }, 0);
+    let mut hoard = Hoard::new();
+    for left in 0..60 {
+        for input in [RESET, RENEWED, RESET, RENEWED, RENEWED] {
+            hoard.take_all_but(left);
+            ask_once(&policy, input);
+            hoard.take_all_but(left);
+            ask_once(&other, input);
+        }
+        hoard.take_all_but(left);
+        // It is loaded or refused; either is right.
+        if let Ok(another) = try_load(&engine, &component, json!({})) {
+            loaded += 1;
+            ask_once(&another, RENEWED);
+        }
+    }
+    drop(hoard);
     ask_often(&policy, 10);
     ask_often(&other, 10);
-    println!("without mappings: {right} right, {unavailable} unavailable");
-    assert!(right > 0);
+    ask_often(&self::policy(&engine), 10);
+    println!("without mappings: {right} right, {unavailable} unavailable, {loaded} loaded");
+    assert!(right > 0 && unavailable > 0);
 }
 
 fn crash(place: *mut u32) {
