@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use verdict_core::limits::Limits;
 use verdict_core::outcome::{Answer, Fault, FaultCode};
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Instance as Instantiated, TypedFunc, WasmList};
 use wasmtime::{AsContextMut, Store};
 
@@ -35,8 +36,22 @@ pub(crate) struct Instance {
     watched: Watched<Store<State>>,
     decide: Decide,
     accessors: Box<[Accessor]>,
+    /// How many of the first accessors have nothing to restore after a decision: `decide` does it.
+    restored: usize,
+    #[cfg(test)]
+    decide_plain: Decide,
     /// As it was after instantiation.
     meter: Meter,
+}
+
+/// The exports of a component that a host uses.
+pub(crate) struct Exports {
+    /// The contract's `decide`.
+    decide: ComponentExportIndex,
+    /// The same function, which also restores the globals of the first accessor.
+    restoring: Option<ComponentExportIndex>,
+    /// Those of all component instances with state.
+    pub(crate) accessors: Vec<AccessorIndex>,
 }
 
 /// The exports that the instrumentation added for one component instance; see [`crate::instrument`].
@@ -55,12 +70,32 @@ struct Accessor {
     inspect: Inspect,
 }
 
-impl AccessorIndex {
-    /// All of a component; none if it is not instrumented.
-    pub(crate) fn all(component: &Component) -> Vec<Self> {
-        (0..).map_while(|k| Self::one(component, k)).collect()
+impl Exports {
+    /// Those of a component. One that is not instrumented may export functions of the instrumentation's names: they are
+    /// the guest's, and not used.
+    pub(crate) fn new(component: &Component, decide: ComponentExportIndex, instrumented: bool) -> Self {
+        if !instrumented {
+            return Self { decide, restoring: None, accessors: Vec::new() };
+        }
+        let restoring = component
+            .get_export_index(None, "verdict-state-decide")
+            .and_then(|interface| component.get_export_index(Some(&interface), "decide"))
+            .filter(|restoring| have_one_type(component, restoring, &decide));
+        let accessors = (0..).map_while(|k| AccessorIndex::one(component, k)).collect();
+        Self { decide, restoring, accessors }
     }
+}
 
+/// Whether two exports are functions of the same type, so that whoever checks the one has checked the other.
+fn have_one_type(component: &Component, a: &ComponentExportIndex, b: &ComponentExportIndex) -> bool {
+    let items = [a, b].map(|index| component.get_export(None, index).map(|(item, _)| item));
+    let [Some(ComponentItem::ComponentFunc(a)), Some(ComponentItem::ComponentFunc(b))] = items else {
+        return false;
+    };
+    a.params().eq(b.params()) && a.results().eq(b.results())
+}
+
+impl AccessorIndex {
     fn one(component: &Component, k: u32) -> Option<Self> {
         let export = |name: &str| component.get_export_index(None, &format!("verdict-state-{k}-{name}"));
         Some(Self {
@@ -93,16 +128,26 @@ impl Instance {
     pub(crate) fn new(
         mut store: Store<State>,
         instance: &Instantiated,
-        decide: &ComponentExportIndex,
-        accessors: &[AccessorIndex],
+        exports: &Exports,
     ) -> wasmtime::Result<Self> {
+        let decide = exports.restoring.as_ref().unwrap_or(&exports.decide);
         let decide = instance.get_typed_func(&mut store, decide);
         let decide = decide.map_err(|error| wasmtime::Error::new(WrongType(format!("{error:#}"))))?;
+        #[cfg(test)]
+        let decide_plain = instance.get_typed_func(&mut store, &exports.decide)?;
         store.set_fuel(OWN_FUEL)?;
-        let accessors = accessors.iter().map(|accessor| accessor.take(instance, &mut store));
+        let accessors = exports.accessors.iter().map(|accessor| accessor.take(instance, &mut store));
         let accessors = accessors.collect::<wasmtime::Result<_>>()?;
         let meter = store.data_mut().meter.pristine();
-        Ok(Self { watched: Watched::new(store), decide, accessors, meter })
+        Ok(Self {
+            watched: Watched::new(store),
+            decide,
+            accessors,
+            restored: exports.restoring.iter().count(),
+            #[cfg(test)]
+            decide_plain,
+            meter,
+        })
     }
 
     /// Watches its memories from now on, so that [`Self::reset`] works.
@@ -150,6 +195,8 @@ impl Instance {
         limits: &Limits,
     ) -> Result<Answered, Fault> {
         let Self { watched, decide, meter, .. } = self;
+        #[cfg(test)]
+        let decide = if Sabotage::SkipGlobals.is_on() { &self.decide_plain } else { &*decide };
         let asked = watched.running(|store| {
             prepare(store, question, limits, meter).map_err(|error| instantiation_fault(&error))?;
             let called = decide.call(&mut *store, (rule.clone(),));
@@ -180,17 +227,24 @@ impl Instance {
         if grown {
             return false;
         }
-        let Self { watched, accessors, .. } = self;
-        let restored = watched.running(|store| {
+        let restored = self.restore();
+        self.watched.reset(snapshot);
+        restored.is_ok() && !self.watched.failed()
+    }
+
+    /// Puts the globals back that `decide` has not.
+    fn restore(&mut self) -> wasmtime::Result<()> {
+        let Self { watched, accessors, restored, .. } = self;
+        let left = accessors.get(*restored..).unwrap_or_default();
+        #[cfg(test)]
+        let left = if Sabotage::SkipGlobals.is_on() { &[] } else { left };
+        if left.is_empty() {
+            return Ok(());
+        }
+        watched.running(|store| {
             store.set_fuel(OWN_FUEL)?;
-            #[cfg(test)]
-            if Sabotage::SkipGlobals.is_on() {
-                return Ok(());
-            }
-            accessors.iter().try_for_each(|accessor| accessor.restore.call(&mut *store, ()))
-        });
-        watched.reset(snapshot);
-        restored.is_ok() && !watched.failed()
+            left.iter().try_for_each(|accessor| accessor.restore.call(&mut *store, ()))
+        })
     }
 
     /// Bytes that a reset copies or compares.

@@ -30,7 +30,7 @@ use crate::outcome::LogLine;
 use crate::reads::ReadSet;
 use crate::sys::Watch;
 pub(crate) use idle::Idle;
-use instance::AccessorIndex;
+use instance::Exports;
 pub(crate) use instance::{Answered, Instance, WrongType};
 pub(crate) use snapshot::{Snapshot, is_zero};
 pub(crate) use verify::Verification;
@@ -48,8 +48,7 @@ const MISSES_MAX: u32 = 16;
 pub(crate) struct Instances {
     engine: Arc<engine::Inner>,
     made: InstancePre<State>,
-    decide: ComponentExportIndex,
-    accessors: Vec<AccessorIndex>,
+    exports: Exports,
     limits: Limits,
     /// How instances are reset; the reason if they are not.
     reset: Result<Reset, String>,
@@ -90,16 +89,11 @@ impl Instances {
         limits: Limits,
         instrumented: Result<(), String>,
     ) -> Result<Arc<Self>, wasmtime::Error> {
-        // A component that is not instrumented may export functions of these names: they are the guest's.
-        let accessors = match instrumented {
-            Ok(()) => AccessorIndex::all(made.component()),
-            Err(_) => Vec::new(),
-        };
+        let exports = Exports::new(made.component(), decide, instrumented.is_ok());
         let mut instances = Self {
             engine,
             made,
-            decide,
-            accessors,
+            exports,
             limits,
             reset: Err(String::new()),
             stopped: OnceLock::new(),
@@ -125,7 +119,7 @@ impl Instances {
             config::Instances::Protected => Watch::Protection,
             config::Instances::Copied => Watch::Comparison,
         };
-        if self.accessors.is_empty() {
+        if self.exports.accessors.is_empty() {
             return Ok(Err("it has no state that the instrumentation knows".into()));
         }
         let bytes = first.state().meter.memory_bytes;
@@ -226,7 +220,7 @@ impl Instances {
         store.set_hostcall_fuel(lifted_bytes_max(limits));
         store.set_fuel(limits.fuel)?;
         let instance = self.made.instantiate(&mut store)?;
-        Instance::new(store, &instance, &self.decide, &self.accessors)
+        Instance::new(store, &instance, &self.exports)
     }
 
     fn take(&self) -> Option<Box<Instance>> {

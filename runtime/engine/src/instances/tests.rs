@@ -3,6 +3,7 @@
 mod guests;
 mod mutations;
 mod protection;
+mod restoring;
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,11 +1,12 @@
 //! The core module that reads and writes the state of a component instance: it imports all of it.
 
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection,
-    GlobalType, ImportSection, InstructionSink, MemArg, MemoryType, Module, RefType, TableType, TypeSection,
-    ValType,
+    BlockType, CodeSection, ConstExpr, EntityType, ExportKind, ExportSection, Function, FunctionSection,
+    GlobalSection, GlobalType, ImportSection, InstructionSink, MemArg, MemoryType, Module, RefType,
+    TableType, TypeSection, ValType,
 };
 
+use super::decision::Decision;
 use super::module::{ModulePlan, global_name, memory_name, table_name};
 use super::{accessors, memory_accessor};
 
@@ -15,6 +16,7 @@ const GLOBAL: u32 = 1;
 const COUNT: u32 = 2;
 const TABLE: u32 = 3;
 const RELEASE: u32 = 4;
+const AFTER: u32 = 5;
 
 /// A memory of so many pages has 2^32 bytes, one more than a length can say.
 const PAGES_MAX: i32 = 1 << 16;
@@ -25,13 +27,18 @@ pub(super) fn release_name(memory: u32) -> String {
     format!("release-{memory}")
 }
 
+/// The post-return function of the second lift of `decide`.
+pub(super) const AFTER_NAME: &str = "after";
+/// Where the accessor imports that of the first from, and under which name, if the first has one.
+pub(super) const POST_RETURN: (&str, &str) = ("decide", "post-return");
+
 /// The accessor of core instances of these modules. It imports from module `0` what the first exports, and so on.
-pub(super) fn accessor(instances: &[&ModulePlan]) -> Vec<u8> {
-    let state = State::of(instances);
+pub(super) fn accessor(instances: &[&ModulePlan], decision: Option<&Decision>) -> Vec<u8> {
+    let state = State::of(instances, decision);
     let mut module = Module::new();
     module
-        .section(&types())
-        .section(&imports(instances))
+        .section(&state.types())
+        .section(&imports(instances, state.post_returns))
         .section(&state.functions())
         .section(&state.saved())
         .section(&state.exports())
@@ -43,20 +50,17 @@ struct State {
     globals: Vec<ValType>,
     memories: u32,
     tables: u32,
+    /// What the post-return function of the second lift of `decide` takes, if there is a second lift.
+    after: Option<Vec<ValType>>,
+    /// How many functions are imported: that of the first lift, if it has one.
+    post_returns: u32,
 }
 
-fn types() -> TypeSection {
-    let mut types = TypeSection::new();
-    types.ty().function([], []);
-    types.ty().function([ValType::I32], [ValType::I64]);
-    types.ty().function([], [ValType::I32]);
-    types.ty().function([ValType::I32, ValType::I32], [ValType::I32]);
-    types.ty().function([ValType::I32], []);
-    types
-}
-
-fn imports(instances: &[&ModulePlan]) -> ImportSection {
+fn imports(instances: &[&ModulePlan], post_returns: u32) -> ImportSection {
     let mut imports = ImportSection::new();
+    for _ in 0..post_returns {
+        imports.import(POST_RETURN.0, POST_RETURN.1, EntityType::Function(AFTER));
+    }
     for (n, instance) in instances.iter().enumerate() {
         let from = n.to_string();
         for (n, global) in instance.globals.iter().enumerate() {
@@ -97,13 +101,28 @@ fn length(items: usize) -> u32 {
 }
 
 impl State {
-    fn of(instances: &[&ModulePlan]) -> Self {
+    fn of(instances: &[&ModulePlan], decision: Option<&Decision>) -> Self {
         let globals = instances.iter().flat_map(|instance| &instance.globals);
         Self {
             globals: globals.map(|global| number(global.ty)).collect(),
             memories: length(instances.iter().map(|instance| instance.memories.len()).sum()),
             tables: length(instances.iter().map(|instance| instance.tables.len()).sum()),
+            after: decision.map(|decision| decision.results.iter().copied().map(number).collect()),
+            post_returns: decision.map_or(0, |decision| u32::from(decision.lift.post_return.is_some())),
         }
+    }
+
+    fn types(&self) -> TypeSection {
+        let mut types = TypeSection::new();
+        types.ty().function([], []);
+        types.ty().function([ValType::I32], [ValType::I64]);
+        types.ty().function([], [ValType::I32]);
+        types.ty().function([ValType::I32, ValType::I32], [ValType::I32]);
+        types.ty().function([ValType::I32], []);
+        if let Some(params) = &self.after {
+            types.ty().function(params.iter().copied(), []);
+        }
+        types
     }
 
     fn global_count(&self) -> u32 {
@@ -117,6 +136,9 @@ impl State {
         }
         for _ in 0..self.memories {
             functions.function(COUNT).function(RELEASE);
+        }
+        if self.after.is_some() {
+            functions.function(AFTER);
         }
         functions
     }
@@ -141,7 +163,8 @@ impl State {
         let mut exports = ExportSection::new();
         let fixed = accessors(0);
         let memories = (0..self.memories).flat_map(|memory| [memory_accessor(memory), release_name(memory)]);
-        for (index, name) in (0..).zip(fixed.chain(memories)) {
+        let after = self.after.iter().map(|_| AFTER_NAME.to_owned());
+        for (index, name) in (self.post_returns..).zip(fixed.chain(memories).chain(after)) {
             exports.export(&name, ExportKind::Func, index);
         }
         exports
@@ -150,7 +173,7 @@ impl State {
     fn code(&self) -> CodeSection {
         let mut code = CodeSection::new();
         code.function(&function(|body| self.copy(body, |global, copy| (global, copy))));
-        code.function(&function(|body| self.copy(body, |global, copy| (copy, global))));
+        code.function(&function(|body| self.restore(body)));
         code.function(&function(|body| self.global(body)));
         code.function(&function(|body| {
             body.i32_const(self.global_count().cast_signed());
@@ -163,7 +186,25 @@ impl State {
                 body.i32_const(0).global_get(saved).i64_store(at_zero(memory));
             }));
         }
+        if let Some(params) = &self.after {
+            code.function(&function(|body| self.after(body, length(params.len()))));
+        }
         code
+    }
+
+    /// What the guest does after its result was read comes first, so that it is undone too.
+    fn after(&self, body: &mut InstructionSink<'_>, params: u32) {
+        for function in 0..self.post_returns {
+            for param in 0..params {
+                body.local_get(param);
+            }
+            body.call(function);
+        }
+        self.restore(body);
+    }
+
+    fn restore(&self, body: &mut InstructionSink<'_>) {
+        self.copy(body, |global, copy| (copy, global));
     }
 
     /// Copies all globals; `way` says from where to where.

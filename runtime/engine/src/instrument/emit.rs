@@ -5,15 +5,16 @@ use std::ops::Range;
 
 use wasm_encoder::{
     Alias, CanonicalFunctionSection, CanonicalOption, Component, ComponentAliasSection, ComponentExportKind,
-    ComponentExportSection, ComponentTypeSection, ComponentValType, ExportKind, InstanceSection, ModuleArg,
-    PrimitiveValType, RawSection,
+    ComponentExportSection, ComponentInstanceSection, ComponentTypeSection, ComponentValType, ExportKind,
+    InstanceSection, ModuleArg, PrimitiveValType, RawSection,
 };
 
-use super::accessor::{accessor, release_name};
+use super::accessor::{AFTER_NAME, POST_RETURN, accessor, release_name};
+use super::decision::Decision;
 use super::module::memory_name;
 use super::rules::Refusal;
 use super::survey::{ComponentPlan, Part, Plan};
-use super::{PREFIX, accessors, memory_accessor};
+use super::{DECISION, PREFIX, accessors, memory_accessor};
 
 const MODULE: u8 = 1;
 const COMPONENT: u8 = 4;
@@ -66,6 +67,7 @@ fn emit(component: &[u8], plan: &Plan, level: &ComponentPlan) -> Result<Vec<u8>,
 struct Added {
     aliases: ComponentAliasSection,
     lifts: CanonicalFunctionSection,
+    instances: ComponentInstanceSection,
     exports: ComponentExportSection,
     /// How many functions were added to the component's index space.
     functions: u32,
@@ -83,16 +85,41 @@ impl Added {
         if !level.stateful.is_empty() {
             let modules =
                 level.stateful.iter().map(|(_, id)| plan.module(*id)).collect::<Result<Vec<_>, _>>()?;
-            out.section(&RawSection { id: MODULE, data: &accessor(&modules) }).section(&instance(level));
+            let module = accessor(&modules, level.decision.as_ref());
+            out.section(&RawSection { id: MODULE, data: &module }).section(&instance(level));
             let memories = modules.iter().map(|module| module.memories.len());
             self.own(level, &memories.collect::<Vec<_>>());
+        }
+        if let Some(decision) = &level.decision {
+            self.decision(level, decision);
         }
         out.section(&self.aliases);
         if !level.stateful.is_empty() {
             out.section(&types(level.counts.types)).section(&self.lifts);
         }
+        if level.decision.is_some() {
+            out.section(&self.instances);
+        }
         out.section(&self.exports);
         Ok(())
+    }
+
+    /// Lifts `decide` a second time, after everything else, and makes an interface of it like the first.
+    fn decision(&mut self, level: &ComponentPlan, decision: &Decision) {
+        let Decision { lift, shim, .. } = decision;
+        let memories = level.states.first().map_or(0, |own| own.memories);
+        let after = level.counts.core_functions + FIXED + memories * 2;
+        self.core_alias(accessor_instance(level), ExportKind::Func, AFTER_NAME);
+        let mut options = lift.options.clone();
+        options.push(CanonicalOption::PostReturn(after));
+        self.lifts.lift(lift.core_function, lift.ty, options);
+        let function = level.counts.functions + self.functions;
+        let args = shim.args.iter().map(|(name, kind, index)| match kind {
+            ComponentExportKind::Func => (name, *kind, function),
+            kind => (name, *kind, *index),
+        });
+        self.instances.instantiate(shim.index, args);
+        self.exports.export(DECISION, ComponentExportKind::Instance, level.counts.instances, None);
     }
 
     /// Hands on what an instance of a nested component exports, under the numbers from `first` on.
@@ -109,9 +136,10 @@ impl Added {
     /// Lifts the accessor of the component's own core instances, of which each has so many memories.
     fn own(&mut self, level: &ComponentPlan, memories: &[usize]) {
         let (types, functions) = (level.counts.types, level.counts.core_functions);
+        let from = accessor_instance(level);
         let fixed = (functions..).zip([PLAIN, PLAIN, GLOBAL, COUNT, TABLE]);
         for ((function, ty), accessor) in fixed.zip(accessors(0)) {
-            self.core_alias(level.counts.core_instances, ExportKind::Func, &accessor);
+            self.core_alias(from, ExportKind::Func, &accessor);
             self.lifts.lift(function, types + ty, []);
             self.export(level, &export_name(0, &accessor));
         }
@@ -122,8 +150,8 @@ impl Added {
             let function = functions + FIXED + number * 2;
             let (accessor, memory) = (memory_accessor(number), level.counts.core_memories + number);
             self.core_alias(instance, ExportKind::Memory, &name);
-            self.core_alias(level.counts.core_instances, ExportKind::Func, &accessor);
-            self.core_alias(level.counts.core_instances, ExportKind::Func, &release_name(number));
+            self.core_alias(from, ExportKind::Func, &accessor);
+            self.core_alias(from, ExportKind::Func, &release_name(number));
             let options = [CanonicalOption::Memory(memory), CanonicalOption::PostReturn(function + 1)];
             self.lifts.lift(function, types + MEMORY, options);
             self.export(level, &export_name(0, &accessor));
@@ -146,11 +174,27 @@ fn export_name(number: usize, accessor: &str) -> String {
     format!("{PREFIX}{number}-{accessor}")
 }
 
+/// The post-return function of `decide`, if there is one and it is lifted a second time.
+fn post_return(level: &ComponentPlan) -> Option<u32> {
+    level.decision.as_ref()?.lift.post_return
+}
+
+/// The index of the accessor's instance. It comes after that which hands it the post-return function.
+fn accessor_instance(level: &ComponentPlan) -> u32 {
+    level.counts.core_instances + u32::from(post_return(level).is_some())
+}
+
 /// The instance of the accessor; see [`accessor`] for the names of its imports.
 fn instance(level: &ComponentPlan) -> InstanceSection {
-    let args = level.stateful.iter().enumerate();
-    let args = args.map(|(n, (instance, _))| (n.to_string(), ModuleArg::Instance(*instance)));
     let mut section = InstanceSection::new();
+    let args = level.stateful.iter().enumerate();
+    let mut args = args.map(|(n, (instance, _))| (n.to_string(), *instance)).collect::<Vec<_>>();
+    let (module, name) = POST_RETURN;
+    if let Some(function) = post_return(level) {
+        section.export_items([(name, ExportKind::Func, function)]);
+        args.push((module.to_owned(), level.counts.core_instances));
+    }
+    let args = args.into_iter().map(|(name, instance)| (name, ModuleArg::Instance(instance)));
     section.instantiate(level.counts.core_modules, args);
     section
 }

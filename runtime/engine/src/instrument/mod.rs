@@ -13,14 +13,23 @@
 //! | `verdict-state-K-memory-M: func() -> list<u8>` | the whole of memory M = 0, 1, 2 and so on |
 //! | `verdict-state-K-table: func(table: u32, element: u32) -> u32` | 0 null, 1 not null, 2 beyond the end, 3 no such table |
 //!
-//! No instruction of the component is touched, so its fuel is what it was. Globals and memories can be put back; what
-//! else a component could change makes it one that cannot be reset ([`rules`]), and so does whatever is not known here.
-//! A memory that starts without pages, and that nobody grows, has no accessor.
+//! If the root has state, and the one function that it lifts is the `decide` of the contract ([`decision`] says how that
+//! is known), it also exports `verdict-state-decide`: the interface `decision` once more, whose `decide` runs the same
+//! core function, and then, as its post-return function, the guest's own followed by what `verdict-state-0-restore` does.
+//! What it puts back is what `verdict-state-0-snapshot` copied before. A guest can neither call nor see any of it.
+//!
+//! No instruction of the component is touched, so the fuel of what it exports is what it was. `verdict-state-decide`
+//! takes as much, and for putting the globals back an amount that is the same for every call.
+//!
+//! Globals and memories can be put back; what else a component could change makes it one that cannot be reset
+//! ([`rules`]), and so does whatever is not known here. A memory that starts without pages, and that nobody grows, has
+//! no accessor.
 //!
 //! The list of bytes is the memory itself, from its first byte to its last. The first eight bytes are right when the call
 //! is over: while a result is read they say where it is.
 
 mod accessor;
+mod decision;
 mod emit;
 mod makers;
 mod module;
@@ -40,6 +49,8 @@ pub(crate) use survey::Survey;
 const CORE_PREFIX: &str = "verdict-state:";
 /// The beginning of the names under which components export their accessors.
 const PREFIX: &str = "verdict-state-";
+/// The name under which the root exports `decision` a second time.
+const DECISION: &str = "verdict-state-decide";
 
 /// The component with accessors to its state.
 ///

@@ -1,13 +1,16 @@
 //! One pass over a component: what can be reset, and where its state is.
 
+use std::mem;
 use std::ops::Range;
 
 use wasmparser::types::TypesRef;
 use wasmparser::{
-    ComponentAlias, ComponentExport, ComponentInstance, ComponentOuterAliasKind, Encoding, Instance, Payload,
+    ComponentAlias, ComponentExport, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Encoding,
+    Instance, Payload,
 };
 
 use super::PREFIX;
+use super::decision::{Decision, Seen};
 use super::makers::Makers;
 use super::module::{ModulePlan, each};
 use super::rules::{self, Refusal, Resources, refuse};
@@ -61,6 +64,10 @@ pub(super) struct ComponentPlan {
     /// The instances with state that an instance of it consists of: itself and those it makes.
     pub(super) states: Vec<State>,
     pub(super) counts: Counts,
+    /// What a second lift of `decide` needs. Only the root has one.
+    pub(super) decision: Option<Decision>,
+    seen: Seen,
+    function_imports: u32,
     makers: Makers,
     /// Whether one of its core instances has, and one grows, a memory that starts without pages.
     starts_empty: bool,
@@ -92,6 +99,7 @@ pub(super) struct Counts {
     pub(super) core_instances: u32,
     pub(super) types: u32,
     pub(super) functions: u32,
+    pub(super) instances: u32,
 }
 
 /// A survey under way.
@@ -190,21 +198,31 @@ impl ComponentPlan {
         outer: &[Open],
         plan: &Plan,
     ) -> Result<(), Refusal> {
-        let from = if outer.is_empty() { Resources::Host } else { Resources::Inside };
+        let is_root = outer.is_empty();
+        let from = if is_root { Resources::Host } else { Resources::Inside };
         match payload {
             // They follow, in payloads of their own.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => return Ok(()),
             Payload::CustomSection(_) => {}
             Payload::ComponentTypeSection(section) => each(section, |ty| rules::component_type(&ty, from))?,
             Payload::CoreTypeSection(section) => each(section, |ty| rules::component_core_type(&ty))?,
-            Payload::ComponentImportSection(section) => {
-                each(section, |import| rules::external(import.ty, from))?
-            }
-            Payload::ComponentExportSection(section) => each(section, |export| export_allowed(&export))?,
+            Payload::ComponentImportSection(section) => each(section, |import| {
+                self.function_imports += u32::from(matches!(import.ty, ComponentTypeRef::Func(_)));
+                rules::external(import.ty, from)
+            })?,
+            Payload::ComponentExportSection(section) => each(section, |export| {
+                if is_root {
+                    self.seen.export(&export);
+                }
+                export_allowed(&export)
+            })?,
             Payload::ComponentCanonicalSection(section) => {
-                let mut next = types.function_count();
+                let (mut next, mut next_lifted) = (types.function_count(), types.component_function_count());
                 each(section, |function| {
                     rules::canonical(&function)?;
+                    if is_root {
+                        self.seen.canonical(&mut next_lifted, &function);
+                    }
                     self.makers.canonical(&mut next, &function)
                 })?;
             }
@@ -223,7 +241,9 @@ impl ComponentPlan {
             }
             Payload::ComponentInstanceSection(section) => {
                 let mut index = types.component_instance_count()..;
-                each(section, |instance| self.instance(index.next().unwrap_or_default(), &instance))?;
+                each(section, |instance| {
+                    self.instance(index.next().unwrap_or_default(), &instance, is_root)
+                })?;
             }
             Payload::ComponentStartSection { .. } => return refuse("it has a start function of its own"),
             _ => return refuse("it has a section that is not known"),
@@ -279,11 +299,20 @@ impl ComponentPlan {
         Ok(())
     }
 
-    fn instance(&mut self, index: u32, instance: &ComponentInstance<'_>) -> Result<(), Refusal> {
+    fn instance(
+        &mut self,
+        index: u32,
+        instance: &ComponentInstance<'_>,
+        is_root: bool,
+    ) -> Result<(), Refusal> {
         match instance {
             ComponentInstance::Instantiate { component_index, args } => {
                 args.iter().try_for_each(|arg| rules::kind(arg.kind))?;
-                self.instances.push((index, at(&self.components, *component_index)?));
+                let component = at(&self.components, *component_index)?;
+                self.instances.push((index, component));
+                if is_root {
+                    self.seen.instance(index, (*component_index, component), args);
+                }
                 Ok(())
             }
             ComponentInstance::FromExports(exports) => {
@@ -300,12 +329,14 @@ impl ComponentPlan {
             core_instances: types.core_instance_count(),
             types: types.component_type_count(),
             functions: types.component_function_count(),
+            instances: types.component_instance_count(),
         };
         if self.starts_empty && self.grows_empty {
             return refuse("it grows a memory that starts without pages");
         }
         if !self.stateful.is_empty() {
             self.states.push(self.own_state(plan)?);
+            self.decision = mem::take(&mut self.seen).decision(plan, types);
         }
         for (_, component) in &self.instances {
             self.states.extend_from_slice(&plan.component(*component)?.states);
@@ -317,6 +348,12 @@ impl ComponentPlan {
             return refuse(format!("it has more than {GLOBALS_MAX} mutable globals"));
         }
         Ok(())
+    }
+
+    /// Whether it has no function but one that it imports, and runs no code.
+    pub(super) fn only_names_types(&self) -> bool {
+        let Counts { core_functions, core_instances, instances, .. } = self.counts;
+        self.function_imports == 1 && (core_functions, core_instances, instances) == (0, 0, 0)
     }
 
     fn own_state(&self, plan: &Plan) -> Result<State, Refusal> {

@@ -1,5 +1,7 @@
 //! The accessors in a running component, and everything that is refused.
 
+mod decision;
+
 use proptest::prelude::*;
 use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload, Validator, WasmFeatures};
 use wasmtime::Store;
@@ -625,10 +627,14 @@ proptest! {
 
     #[test]
     fn malformed_components_are_refused_or_made_valid(
-        nested: bool, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        which in 0..3, changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in prop::option::of(any::<prop::sample::Index>()),
     ) {
-        let mut component = if nested { parse(NESTED) } else { stateful() };
+        let mut component = match which {
+            0 => parse(NESTED),
+            1 => stateful(),
+            _ => decision::with_post_return(),
+        };
         for (at, byte) in changes {
             let at = at.index(component.len());
             component[at] = byte;
