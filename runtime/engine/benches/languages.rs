@@ -21,7 +21,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use verdict_core::limits::Limits;
 use verdict_engine::{CompileCache, Compiler, Config, Engine, Instances, Policy, Query};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -61,15 +60,6 @@ fn main() -> Result<()> {
 
 fn engine(instances: Instances, cache: &Path) -> Result<Engine> {
     let mut config = Config::new(Compiler::InProcess);
-    // As in the test of the languages: their runtimes take more than a small policy.
-    config.ceiling = Limits {
-        fuel: 1_000_000_000,
-        memory_bytes: 256 << 20,
-        instances: 200,
-        table_elements: 200_000,
-        stack_bytes: 1 << 20,
-        ..Limits::default()
-    };
     config.concurrency = 32;
     config.instances = instances;
     config.cache = Some(CompileCache { dir: cache.into(), key: [5; 32] });
