@@ -44,6 +44,8 @@ fn chase(kb: usize, load: &str) -> Case {
         baseline: Some(body(1)),
         operators: 4_000.0 * 32.0,
         memory_bytes: 128 << 20,
+        // Above the default limit the price does not cover what a load can take.
+        outside: (kb > 16 << 10).then_some(("fuel.far.ns", 128_000.0)),
         ..Case::default()
     }
 }
