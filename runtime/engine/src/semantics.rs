@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn the_page_for_auditors_lists_every_price_of_an_operator() {
-        let rows = PRICES.iter().map(|(price, operators)| format!("| {price} | {} |\n", operators.join(", ")));
+        let rows =
+            PRICES.iter().map(|(price, operators)| format!("| {price} | {} |\n", operators.join(", ")));
         let table = format!("| fuel | operators |\n| ---: | --- |\n{}", rows.collect::<String>());
         assert_eq!(section("prices"), table);
     }
