@@ -55,7 +55,7 @@ macro_rules! limits {
 // In the order of their names, which is the order that RFC 8785 writes them in.
 limits! {
     /// Fuel units; see the fuel schedule of the semantics.
-    fuel: 10_000_000, at most 1_000_000_000_000;
+    fuel: 100_000_000, at most 1_000_000_000_000;
     /// Calls from the policy to the host; each pointer of `read-many` counts as one.
     host_calls: 10_000, at most 10_000_000;
     /// Bytes of the input document.

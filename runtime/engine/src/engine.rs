@@ -35,7 +35,7 @@ pub(crate) struct Inner {
     config: Config,
     cache: Option<Cache>,
     build: String,
-    pub(crate) idle: Idle,
+    pub(crate) idle: Arc<Idle>,
     pub(crate) verification: Option<Verification>,
     _ticker: Ticker,
 }
@@ -64,12 +64,11 @@ impl Engine {
         };
         let build = build(&wasmtime, &config);
         if config.instances == Instances::Protected {
-            // After wasmtime has installed its own handler.
             install_fault_handler()
                 .map_err(|error| EngineError::Sandbox(format!("no handler of page faults: {error}")))?;
         }
         let ticker = Ticker::start(wasmtime.clone()).map_err(EngineError::Thread)?;
-        let idle = Idle::new(usize::try_from(config.idle_bytes_max).unwrap_or(usize::MAX));
+        let idle = Arc::new(Idle::new(usize::try_from(config.idle_bytes_max).unwrap_or(usize::MAX)));
         let verification = config.verify_reset.map(Verification::new);
         Ok(Self(Arc::new(Inner { wasmtime, config, cache, build, idle, verification, _ticker: ticker })))
     }

@@ -9,7 +9,6 @@ use verdict_core::digest::Digest;
 use verdict_core::limits::Limits;
 use verdict_core::manifest::{CONTRACT, Manifest};
 use verdict_core::outcome::{Fault, FaultCode};
-use verdict_core::pointer::Pointer;
 use verdict_core::refusal::{Refusal, RefusalCode};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
@@ -30,7 +29,6 @@ struct Inner {
     rules: Box<[Arc<str>]>,
     digest: Digest,
     limits: Limits,
-    data_granted: Arc<[Pointer]>,
 }
 
 impl Policy {
@@ -45,11 +43,11 @@ impl Policy {
         instrumented: Result<(), String>,
     ) -> Result<Self, Refusal> {
         let decide = decide_index(made.component())?;
-        let instances = Instances::new(engine, made, decide, limits, instrumented);
-        let instances = instances.map_err(|error| not_instantiated(&error))?;
         let data_granted = manifest.capabilities.data.clone().into();
+        let instances = Instances::new(engine, made, decide, (limits, data_granted), instrumented);
+        let instances = instances.map_err(|error| not_instantiated(&error))?;
         let rules = manifest.rules.iter().map(|rule| rule.name.as_str().into()).collect();
-        Ok(Self(Arc::new(Inner { instances, manifest, rules, digest, limits, data_granted })))
+        Ok(Self(Arc::new(Inner { instances, manifest, rules, digest, limits })))
     }
 
     /// What its author declared.
@@ -116,12 +114,7 @@ impl Policy {
     }
 
     fn question(&self, query: &Query<'_>) -> Question {
-        Question {
-            input: query.input.clone(),
-            data: query.data.cloned(),
-            data_granted: self.0.data_granted.clone(),
-            decision_time: query.decision_time,
-        }
+        Question { input: query.input.clone(), data: query.data.cloned(), decision_time: query.decision_time }
     }
 }
 

@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
     /// Whether this byte came next; it is then read.
     #[inline]
     fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == byte;
+        let found = self.byte(self.at) == byte || self.peek() == byte;
         self.at += usize::from(found);
         found
     }
@@ -142,21 +142,19 @@ impl<'a> Reader<'a> {
     fn raw_string(&mut self) -> (&'a str, bool) {
         let start = self.at + 1;
         let mut escaped = false;
-        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
-        let mut bytes = rest.iter();
-        loop {
-            match bytes.next() {
-                None | Some(b'"') => break,
-                Some(b'\\') => {
+        let mut end = start;
+        while let Some(byte) = self.text.as_bytes().get(end) {
+            match byte {
+                b'"' => break,
+                b'\\' => {
                     escaped = true;
-                    bytes.next();
+                    end += 2;
                 }
-                Some(_) => {}
+                _ => end += 1,
             }
         }
-        // Without the quote that ended it; a text that ends too early has none, and is shorter then.
-        self.at = start + (rest.len() - bytes.as_slice().len());
-        (self.slice(start, self.at.saturating_sub(1)), escaped)
+        self.at = end + 1;
+        (self.slice(start, end), escaped)
     }
 
     /// Reads a value without looking into it.

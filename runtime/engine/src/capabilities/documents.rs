@@ -144,7 +144,7 @@ impl Call {
         text.clear();
         text.push_str(bounded(&pointer.to_str(&*store)?)?);
         let state = store.data_mut();
-        let node = state.question()?.find(self.source, &text)?.filter(is_meant);
+        let node = state.find(self.source, &text)?.filter(is_meant);
         state.reads.push(self.source, self.operation, &text, node.is_none());
         let pointer_fuel = price_of_pointer(&text);
         state.scratch = text;
@@ -184,8 +184,12 @@ impl Question {
             Source::Data => self.data.as_ref(),
         }
     }
+}
 
+impl State {
+    /// The node that a pointer names, if the policy may name it.
     fn find(&self, source: Source, pointer: &str) -> Result<Option<Node>, Stop> {
+        let question = self.question()?;
         if !is_pointer(pointer) {
             return Err(Stop::Trap(format!("`{}` is not a JSON Pointer", shortened(pointer))));
         }
@@ -195,7 +199,7 @@ impl Question {
                 "the policy read `{pointer}` of the data, which it is not granted"
             )));
         }
-        Ok(self.document(source).and_then(|document| document.find(pointer).copied()))
+        Ok(question.document(source).and_then(|document| document.find(pointer).copied()))
     }
 }
 

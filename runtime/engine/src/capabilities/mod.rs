@@ -4,6 +4,8 @@ mod decision_time;
 mod diagnostics;
 mod documents;
 
+use std::sync::Arc;
+
 use verdict_core::limits::Limits;
 use verdict_core::manifest::{CONTRACT, Capabilities};
 use verdict_core::pointer::Pointer;
@@ -24,6 +26,8 @@ pub(crate) struct State {
     pub(crate) meter: Meter,
     reads: ReadSet,
     log: Vec<LogLine>,
+    /// What the manifest grants of the data, to every evaluation in this store.
+    data_granted: Arc<[Pointer]>,
     /// None before `decide` is called: what a component does while it is instantiated must not depend on a query.
     question: Option<Question>,
     host_calls_left: u64,
@@ -38,15 +42,15 @@ pub(crate) struct State {
 pub(crate) struct Question {
     pub(crate) input: Document,
     pub(crate) data: Option<Document>,
-    pub(crate) data_granted: std::sync::Arc<[Pointer]>,
     pub(crate) decision_time: Timestamp,
 }
 
 impl State {
     /// That of an instance that was not asked yet.
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, data_granted: Arc<[Pointer]>) -> Self {
         Self {
             meter: Meter::new(limits),
+            data_granted,
             reads: ReadSet::default(),
             log: Vec::new(),
             question: None,
@@ -62,12 +66,13 @@ impl State {
         let begun = Self {
             meter,
             reads: ReadSet::with_room(),
+            log: Vec::new(),
+            data_granted: std::mem::take(&mut self.data_granted),
             question: Some(question),
             host_calls_left: limits.host_calls,
             log_bytes_left: limits.log_bytes,
             result_bytes_max: limits.memory_bytes,
             scratch: std::mem::take(&mut self.scratch),
-            ..Self::new(limits)
         };
         #[cfg(test)]
         let begun = self.spoiled(begun);

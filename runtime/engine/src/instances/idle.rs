@@ -38,27 +38,12 @@ impl Idle {
         hand.push(policy);
     }
 
-    /// What an instance that writes `written` bytes takes while it is idle.
-    pub(crate) fn cost(written: usize) -> usize {
-        INSTANCE_BYTES.saturating_add(written)
-    }
-
-    /// An instance becomes idle.
-    pub(crate) fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
     /// Idle instances go until all fit.
     pub(crate) fn shrink(&self) {
         while self.over_budget() && self.evict() {}
     }
 
-    /// An instance is idle no more.
-    pub(crate) fn remove(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// The bytes that idle instances take, by the estimate of [`Self::cost`].
+    /// The bytes that instances take which are idle or have been so, by estimate.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -84,6 +69,36 @@ impl Idle {
     /// A policy that an instance is taken from. The lock is not held while that is dropped.
     fn find(&self) -> Option<Arc<Instances>> {
         self.hand.lock().unwrap_or_else(PoisonError::into_inner).find()
+    }
+}
+
+/// An instance's share of the budget, from when it is first idle until it is dropped. It is not counted again with each
+/// question: all threads would write to one place.
+#[derive(Default)]
+pub(crate) struct Counted {
+    idle: Option<Arc<Idle>>,
+    bytes: usize,
+}
+
+impl Counted {
+    /// Counts an instance that writes `written` bytes; whether it is more than it was.
+    pub(crate) fn count(&mut self, idle: &Arc<Idle>, written: usize) -> bool {
+        let bytes = INSTANCE_BYTES.saturating_add(written);
+        let more = bytes.saturating_sub(self.bytes);
+        if more > 0 {
+            idle.bytes.fetch_add(more, Ordering::Relaxed);
+            self.bytes = bytes;
+            self.idle.get_or_insert_with(|| idle.clone());
+        }
+        more > 0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(idle) = &self.idle {
+            idle.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Instance as Instantiated, TypedFunc, WasmList};
 use wasmtime::{AsContextMut, Store};
 
-use super::Snapshot;
 #[cfg(test)]
 use super::sabotage::Sabotage;
+use super::{Counted, Idle, Snapshot};
 use crate::answer::{Decided, checked};
 use crate::capabilities::{Question, State};
 use crate::engine::deadline_ticks;
@@ -42,6 +42,10 @@ pub(crate) struct Instance {
     decide_plain: Decide,
     /// As it was after instantiation.
     meter: Meter,
+    /// The rule that it was asked last. A name of its own: one that all instances share would be counted by all threads
+    /// at one place.
+    rule: Arc<str>,
+    counted: Counted,
 }
 
 /// The exports of a component that a host uses.
@@ -147,6 +151,8 @@ impl Instance {
             #[cfg(test)]
             decide_plain,
             meter,
+            rule: Arc::from(""),
+            counted: Counted::default(),
         })
     }
 
@@ -194,7 +200,10 @@ impl Instance {
         rule: &Arc<str>,
         limits: &Limits,
     ) -> Result<Answered, Fault> {
-        let Self { watched, decide, meter, .. } = self;
+        if *self.rule != **rule {
+            self.rule = Arc::from(&**rule);
+        }
+        let Self { watched, decide, meter, rule, .. } = self;
         #[cfg(test)]
         let decide = if Sabotage::SkipGlobals.is_on() { &self.decide_plain } else { &*decide };
         let asked = watched.running(|store| {
@@ -245,6 +254,12 @@ impl Instance {
             store.set_fuel(OWN_FUEL)?;
             left.iter().try_for_each(|accessor| accessor.restore.call(&mut *store, ()))
         })
+    }
+
+    /// Takes its share of the budget of idle instances; whether that is more than before.
+    pub(crate) fn count(&mut self, idle: &Arc<Idle>) -> bool {
+        let bytes = self.reset_bytes();
+        self.counted.count(idle, bytes)
     }
 
     /// Bytes that a reset copies or compares.

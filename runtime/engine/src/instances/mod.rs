@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use verdict_core::limits::Limits;
 use verdict_core::outcome::Fault;
+use verdict_core::pointer::Pointer;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
@@ -29,6 +30,7 @@ use crate::limits::lifted_bytes_max;
 use crate::outcome::LogLine;
 use crate::reads::ReadSet;
 use crate::sys::Watch;
+use idle::Counted;
 pub(crate) use idle::Idle;
 use instance::Exports;
 pub(crate) use instance::{Answered, Instance, WrongType};
@@ -50,13 +52,58 @@ pub(crate) struct Instances {
     made: InstancePre<State>,
     exports: Exports,
     limits: Limits,
+    data_granted: Arc<[Pointer]>,
     /// How instances are reset; the reason if they are not.
     reset: Result<Reset, String>,
     /// Why a policy that could be reset is not any more.
     stopped: OnceLock<String>,
-    idle: Mutex<Vec<Box<Instance>>>,
-    idle_count: AtomicUsize,
+    idle: [Shelf; SHELVES],
     asked: AtomicBool,
+}
+
+/// Some idle instances. Each thread has a shelf of its own, as far as there are enough, and looks on the others when it
+/// is empty, so that threads that ask the same policy do not wait for each other. A shelf takes two lines of the cache,
+/// which processors fetch in pairs.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shelf {
+    instances: Mutex<Vec<Box<Instance>>>,
+    /// How many there are; written under the lock.
+    count: AtomicUsize,
+}
+
+const SHELVES: usize = 8;
+
+impl Shelf {
+    fn take(&self) -> Option<Box<Instance>> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut instances = self.lock();
+        let instance = instances.pop();
+        self.count.store(instances.len(), Ordering::Relaxed);
+        instance
+    }
+
+    fn put(&self, instance: Box<Instance>) {
+        let mut instances = self.lock();
+        instances.push(instance);
+        self.count.store(instances.len(), Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
+        // Pushing and popping leave nothing half done.
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which shelf is this thread's.
+fn own_shelf() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHELVES;
+    }
+    OWN.try_with(|own| *own).unwrap_or(0)
 }
 
 struct Reset {
@@ -86,7 +133,7 @@ impl Instances {
         engine: Arc<engine::Inner>,
         made: InstancePre<State>,
         decide: ComponentExportIndex,
-        limits: Limits,
+        (limits, data_granted): (Limits, Arc<[Pointer]>),
         instrumented: Result<(), String>,
     ) -> Result<Arc<Self>, wasmtime::Error> {
         let exports = Exports::new(made.component(), decide, instrumented.is_ok());
@@ -95,10 +142,10 @@ impl Instances {
             made,
             exports,
             limits,
+            data_granted,
             reset: Err(String::new()),
             stopped: OnceLock::new(),
-            idle: Mutex::default(),
-            idle_count: AtomicUsize::new(0),
+            idle: Default::default(),
             asked: AtomicBool::new(false),
         };
         let mut first = instances.make_room()?;
@@ -214,7 +261,7 @@ impl Instances {
 
     fn instantiate(&self) -> wasmtime::Result<Instance> {
         let limits = &self.limits;
-        let mut store = Store::try_new(&self.engine.wasmtime, State::new(limits))?;
+        let mut store = Store::try_new(&self.engine.wasmtime, State::new(limits, self.data_granted.clone()))?;
         store.limiter(|state| &mut state.meter);
         store.set_epoch_deadline(deadline_ticks(limits.wall_clock_ms));
         store.set_hostcall_fuel(lifted_bytes_max(limits));
@@ -228,31 +275,30 @@ impl Instances {
         if !self.asked.load(Ordering::Relaxed) {
             self.asked.store(true, Ordering::Relaxed);
         }
-        let instance = self.idle().pop()?;
-        self.idle_count.fetch_sub(1, Ordering::Relaxed);
-        self.engine.idle.remove(Idle::cost(instance.reset_bytes()));
-        Some(instance)
+        self.take_idle()
     }
 
-    fn put_back(&self, instance: Box<Instance>) {
-        let bytes = Idle::cost(instance.reset_bytes());
+    /// An idle instance, this thread's own first.
+    fn take_idle(&self) -> Option<Box<Instance>> {
+        let own = own_shelf();
+        (own..own + SHELVES).find_map(|shelf| self.idle.get(shelf % SHELVES)?.take())
+    }
+
+    fn put_back(&self, mut instance: Box<Instance>) {
         if instance.reset_bytes() > COMPARED_BYTES_MAX {
             return;
         }
-        // Counted first: once it is there, another thread may take it.
-        self.engine.idle.add(bytes);
-        self.idle_count.fetch_add(1, Ordering::Relaxed);
-        self.idle().push(instance);
-        self.engine.idle.shrink();
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
-        // Pushing and popping leave nothing half done.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        let grown = instance.count(&self.engine.idle);
+        if let Some(shelf) = self.idle.get(own_shelf()) {
+            shelf.put(instance);
+        }
+        if grown {
+            self.engine.idle.shrink();
+        }
     }
 
     fn is_idle(&self) -> bool {
-        self.idle_count.load(Ordering::Relaxed) > 0
+        self.idle.iter().any(|shelf| shelf.count.load(Ordering::Relaxed) > 0)
     }
 
     /// Whether it was asked since this was last called.
@@ -261,15 +307,6 @@ impl Instances {
     }
 
     fn drop_one(&self) -> bool {
-        let asked = self.asked.load(Ordering::Relaxed);
-        let dropped = self.take();
-        self.asked.store(asked, Ordering::Relaxed);
-        dropped.is_some()
-    }
-}
-
-impl Drop for Instances {
-    fn drop(&mut self) {
-        while self.take().is_some() {}
+        self.take_idle().is_some()
     }
 }
