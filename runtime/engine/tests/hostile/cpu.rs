@@ -8,7 +8,7 @@ const FOREVER: &str = "(loop $l (br $l)) (unreachable)";
 
 /// So much fuel that only the clock ends it, and a clock that ends soon.
 fn clocked(attack: Attack) -> Attack {
-    attack.limit("fuel", 1_000_000_000_000).limit("wall_clock_ms", 15).limit("host_calls", 10_000_000).engine(
+    attack.limit("fuel", 1_000_000_000_000).limit("wall_clock_ms", 40).limit("host_calls", 10_000_000).engine(
         |config| {
             config.ceiling.fuel = 1_000_000_000_000;
             config.ceiling.host_calls = 10_000_000;
@@ -150,7 +150,7 @@ attacks! {
         "(func $f (param i32) (if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1))) (call $f (i32.sub (local.get 0) (i32.const 1))))))",
         "(call $f (i32.const 60)) (call $true)")) => faults(Deadline, "wall-clock");
 
-    deadline_at_the_first_tick: clocked(body(FOREVER)).limit("wall_clock_ms", 5) => faults(Deadline, "wall-clock");
+    deadline_at_the_first_tick: clocked(body(FOREVER)).limit("wall_clock_ms", 10) => faults(Deadline, "wall-clock");
 }
 
 /// An object of so many members.

@@ -80,7 +80,7 @@ attacks! {
          (loop $l (i32.store8 offset=4095 (local.get $result) (i32.const 1))
            (br_if $l (i32.lt_u (local.tee $result (i32.add (local.get $result) (i32.const 4096))) (i32.const 131072))))")
         => answers("true");
-    clean_up_past_the_deadline: cleans_up("", "(loop $l (br $l))").limit("fuel", 1_000_000_000_000).limit("wall_clock_ms", 15)
+    clean_up_past_the_deadline: cleans_up("", "(loop $l (br $l))").limit("fuel", 1_000_000_000_000).limit("wall_clock_ms", 40)
         .engine(|config| config.ceiling.fuel = 1_000_000_000_000) => faults(Deadline, "wall-clock");
 
     allocator_that_traps: allocates("", "(unreachable)") => faults(Trap, "unreachable");
