@@ -20,7 +20,7 @@ thread_local! {
 
 /// `N` random bytes, at most the size of the pool.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], HostError> {
-    POOL.with_borrow_mut(|pool| pool.take(|bytes| getrandom::fill(bytes)))
+    POOL.with_borrow_mut(|pool| pool.take(getrandom::fill))
 }
 
 impl Pool {
