@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -129,9 +130,11 @@ fn idle_instances_stay_within_their_budget() {
                 thread::yield_now();
             }
         });
-        ask_at_random(&policies, 4, 5_000);
+        // Also when an answer is wrong: the watcher must not wait for ever.
+        let asked = catch_unwind(AssertUnwindSafe(|| ask_at_random(&policies, 4, 5_000)));
         done.store(true, Ordering::Relaxed);
         watcher.join().unwrap();
+        asked.unwrap_or_else(|panic| resume_unwind(panic));
     });
     assert!(engine.idle_bytes() <= budget, "{} bytes", engine.idle_bytes());
     assert!(engine.idle_bytes() > budget / 2, "{} bytes: nothing is kept", engine.idle_bytes());
