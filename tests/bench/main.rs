@@ -88,7 +88,6 @@ fn contest(figures: &mut Figures, decide: bool, peers: bool) {
         if gdrive.is_none() {
             figures.skip("decide.gdrive", "the questions were not generated; see `make bench`");
         }
-        figures.skip("decide.rust.nofuel", "the engine cannot be built without fuel");
         let plan = plan::write(gdrive.as_deref());
         contestants.push(Contestant::start("decide", engine("decide").env("VERDICT_BENCH_PLAN", plan)));
     }

@@ -39,7 +39,7 @@ pub(crate) fn write(gdrive: Option<&Path>) -> PathBuf {
     let mut plan = vec![
         json!({
             "figure": "decide.rust", "build": own("small"), "questions": questions("small", &small), "tails": true,
-            "measures": ["pristine", "new", "warm", "text", "threads"],
+            "measures": ["pristine", "nofuel", "new", "warm", "text", "threads"],
         }),
         json!({
             "figure": "decide.big", "build": own("big"), "questions": questions("big", &small),
@@ -84,7 +84,7 @@ fn rbac() -> Value {
     let question = json!({"rule": "allow", "input": json_of(INPUT), "expect": true});
     json!({
         "figure": format!("decide.library.{POLICY}"), "build": library().join(POLICY), "data": data(),
-        "questions": questions(POLICY, &[question]), "measures": ["pristine", "warm", "text"],
+        "questions": questions(POLICY, &[question]), "measures": ["pristine", "nofuel", "warm", "text"],
         "loads": true, "answers": "rbac",
     })
 }

@@ -141,6 +141,9 @@ pub enum Target {
     Native,
     /// wasmtime's interpreter: slow, portable, for checking the other.
     Pulley,
+    /// As native, without counting fuel: it shows what counting costs. Nothing that decides may use it.
+    #[cfg(feature = "bench")]
+    Unmetered,
 }
 
 impl Target {
@@ -148,11 +151,21 @@ impl Target {
         match self {
             Self::Native => "native",
             Self::Pulley => "pulley64",
+            #[cfg(feature = "bench")]
+            Self::Unmetered => "unmetered",
         }
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Native, Self::Pulley].into_iter().find(|target| target.name() == name)
+    }
+
+    const fn is_metered(self) -> bool {
+        match self {
+            #[cfg(feature = "bench")]
+            Self::Unmetered => false,
+            _ => true,
+        }
     }
 }
 
@@ -164,7 +177,7 @@ pub(crate) fn code_config(target: Target) -> wasmtime::Result<wasmtime::Config> 
     }
     determinism(&mut config);
     config
-        .consume_fuel(true)
+        .consume_fuel(target.is_metered())
         .operator_cost(operator_cost())
         .epoch_interruption(true)
         .concurrency_support(false)

@@ -22,6 +22,7 @@ mod document;
 mod engine;
 mod error;
 mod fault;
+mod fuel;
 mod instances;
 mod instrument;
 mod limits;

@@ -21,7 +21,7 @@ pub const COMPONENT_BYTES_MAX: u64 = 32 << 20;
 /// The most core functions; compiling takes time for each.
 const FUNCTIONS_MAX: u64 = 100_000;
 /// The most core modules.
-const MODULES_MAX: u64 = 1_000;
+const MODULES_MAX: u64 = 500;
 /// The most nested components.
 const COMPONENTS_MAX: u64 = 1_000;
 /// How deep modules and components may lie inside each other; validating takes time for the square of it.

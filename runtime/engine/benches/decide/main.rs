@@ -14,7 +14,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use verdict_engine::{CompileCache, Compiler, Config, Engine, Instances};
+use verdict_engine::{CompileCache, Compiler, Config, Engine, Instances, Target};
 
 use crate::clock::{calibration, percentile, print};
 use crate::plan::Plan;
@@ -36,8 +36,18 @@ fn main() -> Result<()> {
         concurrency: CONCURRENCY,
         ..Config::new(Compiler::Child { program, args: vec!["compile-worker".into()] })
     };
-    let engines =
-        Engines { pristine: engine(&config, Instances::Protected)?, new: engine(&config, Instances::New)? };
+    let unmetered = Config {
+        target: Target::Unmetered,
+        compiler: Compiler::InProcess,
+        cache: None,
+        instances: Instances::Protected,
+        ..config.clone()
+    };
+    let engines = Engines {
+        pristine: engine(&config, Instances::Protected)?,
+        new: engine(&config, Instances::New)?,
+        unmetered: Engine::new(unmetered)?,
+    };
     let subjects = plan.iter().map(|plan| Subject::load(plan, &engines)).collect::<Result<Vec<Subject>>>()?;
     for plan in plan.iter().filter(|plan| plan.loads) {
         loads(&plan.build, &config)?;

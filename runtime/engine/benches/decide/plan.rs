@@ -43,6 +43,8 @@ pub(crate) enum Measure {
     Pristine,
     /// The same, with the time of parsing the input.
     Text,
+    /// As pristine, and no fuel is counted.
+    Nofuel,
     /// In a new instance each time.
     New,
     /// In one instance that is not reset: what isolation costs is the difference.

@@ -22,6 +22,7 @@ const BUSY_TIMES: usize = 4;
 pub(crate) struct Engines {
     pub(crate) pristine: Engine,
     pub(crate) new: Engine,
+    pub(crate) unmetered: Engine,
 }
 
 pub(crate) struct Subject {
@@ -32,6 +33,7 @@ pub(crate) struct Subject {
     data: Option<Document>,
     pristine: Policy,
     new: Policy,
+    unmetered: Policy,
 }
 
 impl Subject {
@@ -48,7 +50,11 @@ impl Subject {
             data: data.as_deref().map(document).transpose()?,
             pristine: load(&engines.pristine)?,
             new: load(&engines.new)?,
+            unmetered: load(&engines.unmetered)?,
         };
+        if let Some(why) = subject.pristine.new_instances_because() {
+            return Err(format!("`{}` is not reset in place: {why}", subject.figure).into());
+        }
         let answers = subject.questions.iter().map(|question| subject.check(question));
         let answers = answers.collect::<Result<String>>()?;
         if let Some(name) = &plan.answers {
@@ -61,6 +67,9 @@ impl Subject {
     fn check(&self, question: &Question) -> Result<char> {
         let query = question.query(self.data.as_ref());
         let new = self.new.evaluate(&query);
+        if value(&self.unmetered.evaluate(&query))? != value(&new)? {
+            return Err(format!("`{}` answers differently where no fuel is counted", self.figure).into());
+        }
         // The first is in an instance that is new, the second in one that was reset.
         for outcome in [self.pristine.evaluate(&query), self.pristine.evaluate(&query)] {
             if outcome.fuel != new.fuel || value(&outcome)? != value(&new)? {
@@ -80,6 +89,7 @@ impl Subject {
         for measure in &self.measures {
             let (name, mut times) = match measure {
                 Measure::Pristine => ("pristine", self.times(|it| evaluation(&self.pristine, it))),
+                Measure::Nofuel => ("nofuel", self.times(|it| evaluation(&self.unmetered, it))),
                 Measure::New => ("new", self.times(|it| evaluation(&self.new, it))),
                 Measure::Text => ("text", self.text_times()?),
                 Measure::Warm => ("warm", self.warm_times()?),
@@ -133,9 +143,15 @@ impl Subject {
 
     /// Decisions a second of so many threads that do nothing else.
     fn throughput(&self, threads: u32) -> Result<f64> {
-        let query = self.first()?.query(self.data.as_ref());
+        let question = self.first()?;
         let start = Barrier::new(usize::try_from(threads)?);
         let busy = || {
+            // An input of its own, as every request has.
+            let input = Document::parse(question.input.text(), &DocumentLimits::default()).ok();
+            let query = Query {
+                input: input.as_ref().unwrap_or(&question.input),
+                ..question.query(self.data.as_ref())
+            };
             start.wait();
             let started = Instant::now();
             let mut count = 0_u32;

@@ -14,6 +14,7 @@ use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime::{StoreContextMut, Trap};
 
 use crate::document::Document;
+use crate::fuel;
 #[cfg(test)]
 use crate::instances::sabotage::Sabotage;
 use crate::limits::{Meter, Stop};
@@ -151,11 +152,11 @@ fn link_one(instance: &mut LinkerInstance<'_, State>, interface: &str) -> wasmti
 }
 
 /// Takes the price of a host call from the guest's fuel.
-fn pay(store: &mut StoreContextMut<'_, State>, fuel: u64) -> wasmtime::Result<()> {
-    match store.get_fuel()?.checked_sub(fuel) {
-        Some(left) => store.set_fuel(left),
+fn pay(store: &mut StoreContextMut<'_, State>, price: u64) -> wasmtime::Result<()> {
+    match fuel::left(&*store)?.checked_sub(price) {
+        Some(left) => fuel::set(store, left),
         None => {
-            store.set_fuel(0)?;
+            fuel::set(store, 0)?;
             Err(Trap::OutOfFuel.into())
         }
     }

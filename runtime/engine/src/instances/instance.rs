@@ -15,13 +15,15 @@ use crate::answer::{Decided, checked};
 use crate::capabilities::{Question, State};
 use crate::engine::deadline_ticks;
 use crate::fault::{instantiation_fault, runtime_fault};
+use crate::fuel;
 use crate::limits::Meter;
 use crate::sys::{Watch, Watched};
 
 pub(crate) type Decide = TypedFunc<(Arc<str>,), (Decided,)>;
 
-/// Fuel for the instrumentation's own functions. They are short, and their fuel is nobody's.
+/// Fuel and milliseconds for the instrumentation's own functions. They are short, and the policy does not pay for them.
 const OWN_FUEL: u64 = 1 << 40;
+const OWN_CLOCK_MS: u64 = 10_000;
 
 /// The component's `decide` is not the contract's.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +103,8 @@ fn have_one_type(component: &Component, a: &ComponentExportIndex, b: &ComponentE
 
 impl AccessorIndex {
     fn one(component: &Component, k: u32) -> Option<Self> {
-        let export = |name: &str| component.get_export_index(None, &format!("verdict-state-{k}-{name}"));
+        let export =
+            |name: &str| component.get_export_index(None, format!("verdict-state-{k}-{name}").as_str());
         Some(Self {
             snapshot: export("snapshot")?,
             restore: export("restore")?,
@@ -114,7 +117,7 @@ impl AccessorIndex {
     fn take(&self, instance: &Instantiated, store: &mut Store<State>) -> wasmtime::Result<Accessor> {
         let snapshot = instance.get_typed_func::<(), ()>(&mut *store, &self.snapshot)?;
         snapshot.call(&mut *store, ())?;
-        let restore = instance.get_typed_func(&mut *store, &self.restore)?;
+        let restore = instance.get_typed_func(&mut *store, self.restore)?;
         let memories = self.memories.iter().map(|index| instance.get_typed_func(&mut *store, index));
         let memories = memories.collect::<wasmtime::Result<_>>()?;
         let [globals, global, table] = &self.inspect;
@@ -138,8 +141,8 @@ impl Instance {
         let decide = instance.get_typed_func(&mut store, decide);
         let decide = decide.map_err(|error| wasmtime::Error::new(WrongType(format!("{error:#}"))))?;
         #[cfg(test)]
-        let decide_plain = instance.get_typed_func(&mut store, &exports.decide)?;
-        store.set_fuel(OWN_FUEL)?;
+        let decide_plain = instance.get_typed_func(&mut store, exports.decide)?;
+        prepare_own(&mut store)?;
         let accessors = exports.accessors.iter().map(|accessor| accessor.take(instance, &mut store));
         let accessors = accessors.collect::<wasmtime::Result<_>>()?;
         let meter = store.data_mut().meter.pristine();
@@ -173,7 +176,7 @@ impl Instance {
     fn memories<R>(&mut self, see: impl Fn(&[u8]) -> R) -> wasmtime::Result<Vec<R>> {
         let Self { watched, accessors, .. } = self;
         watched.running(|store| {
-            store.set_fuel(OWN_FUEL)?;
+            prepare_own(store)?;
             // Lists are counted as if they were copied.
             let limit = store.hostcall_fuel();
             store.set_hostcall_fuel(usize::MAX);
@@ -210,7 +213,7 @@ impl Instance {
             prepare(store, question, limits, meter).map_err(|error| instantiation_fault(&error))?;
             let called = decide.call(&mut *store, (rule.clone(),));
             let (decided,) = called.map_err(|error| runtime_fault(&error))?;
-            let left = store.get_fuel().map_err(|error| instantiation_fault(&error))?;
+            let left = fuel::left(&*store).map_err(|error| instantiation_fault(&error))?;
             Ok((checked(decided, limits.output_bytes), limits.fuel.saturating_sub(left)))
         });
         if watched.failed() {
@@ -251,7 +254,7 @@ impl Instance {
             return Ok(());
         }
         watched.running(|store| {
-            store.set_fuel(OWN_FUEL)?;
+            prepare_own(store)?;
             left.iter().try_for_each(|accessor| accessor.restore.call(&mut *store, ()))
         })
     }
@@ -272,7 +275,7 @@ impl Instance {
         let memories = self.memories(<[u8]>::to_vec)?;
         let Self { watched, accessors, .. } = self;
         watched.running(|store| {
-            store.set_fuel(OWN_FUEL)?;
+            prepare_own(store)?;
             let (mut globals, mut tables) = (Vec::new(), Vec::new());
             for accessor in accessors.iter() {
                 accessor.observe(store, &mut globals, &mut tables)?;
@@ -326,6 +329,12 @@ impl Accessor {
     }
 }
 
+/// Makes a store ready for functions of the instrumentation: the policy's limits are not theirs.
+fn prepare_own(store: &mut Store<State>) -> wasmtime::Result<()> {
+    store.set_epoch_deadline(deadline_ticks(OWN_CLOCK_MS));
+    fuel::set(store, OWN_FUEL)
+}
+
 /// Makes a store ready for one evaluation: nothing of the last one is left on the host's side.
 fn prepare(
     store: &mut Store<State>,
@@ -335,7 +344,7 @@ fn prepare(
 ) -> wasmtime::Result<()> {
     #[cfg(test)]
     let limits = &Limits { fuel: sabotaged_fuel(store, limits), ..*limits };
-    store.set_fuel(limits.fuel)?;
+    fuel::set(&mut *store, limits.fuel)?;
     store.as_context_mut().set_epoch_deadline(deadline_ticks(limits.wall_clock_ms));
     store.data_mut().begin(limits, question, meter.clone());
     Ok(())

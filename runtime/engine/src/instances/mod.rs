@@ -26,6 +26,7 @@ use crate::capabilities::{Question, State};
 use crate::config;
 use crate::engine::{self, deadline_ticks};
 use crate::fault::instantiation_fault;
+use crate::fuel;
 use crate::limits::lifted_bytes_max;
 use crate::outcome::LogLine;
 use crate::reads::ReadSet;
@@ -43,6 +44,8 @@ pub use verify::VerificationCounts;
 const COMPARED_BYTES_MAX: usize = 2 << 20;
 /// How many instances make way for a new one before there is no room.
 const EVICTIONS_MAX: u32 = 256;
+/// What a component has at least for its start, in milliseconds.
+const START_CLOCK_MS: u64 = 1_000;
 /// How often nobody may be found who makes way.
 const MISSES_MAX: u32 = 16;
 
@@ -67,7 +70,7 @@ pub(crate) struct Instances {
 #[derive(Default)]
 #[repr(align(128))]
 struct Shelf {
-    instances: Mutex<Vec<Box<Instance>>>,
+    instances: Mutex<Vec<Instance>>,
     /// How many there are; written under the lock.
     count: AtomicUsize,
 }
@@ -75,7 +78,7 @@ struct Shelf {
 const SHELVES: usize = 8;
 
 impl Shelf {
-    fn take(&self) -> Option<Box<Instance>> {
+    fn take(&self) -> Option<Instance> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -85,13 +88,13 @@ impl Shelf {
         instance
     }
 
-    fn put(&self, instance: Box<Instance>) {
+    fn put(&self, instance: Instance) {
         let mut instances = self.lock();
         instances.push(instance);
         self.count.store(instances.len(), Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Box<Instance>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Instance>> {
         // Pushing and popping leave nothing half done.
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,7 +199,7 @@ impl Instances {
         let again = self.engine.verification.as_ref().and_then(|due| due.next(&question));
         let mut instance = match self.take() {
             Some(instance) => instance,
-            None => Box::new(self.make(Some(reset.watch))?),
+            None => self.make(Some(reset.watch))?,
         };
         #[cfg(test)]
         sabotage::allow(true);
@@ -207,7 +210,7 @@ impl Instances {
         #[cfg(test)]
         sabotage::allow(false);
         if let Some(question) = again {
-            self.verify(&evaluated, pristine.then_some(&mut *instance), question, rule);
+            self.verify(&evaluated, pristine.then_some(&mut instance), question, rule);
         }
         if pristine && self.stopped.get().is_none() {
             self.put_back(instance);
@@ -263,14 +266,15 @@ impl Instances {
         let limits = &self.limits;
         let mut store = Store::try_new(&self.engine.wasmtime, State::new(limits, self.data_granted.clone()))?;
         store.limiter(|state| &mut state.meter);
-        store.set_epoch_deadline(deadline_ticks(limits.wall_clock_ms));
+        // The policy's own clock starts when it is asked.
+        store.set_epoch_deadline(deadline_ticks(limits.wall_clock_ms.max(START_CLOCK_MS)));
         store.set_hostcall_fuel(lifted_bytes_max(limits));
-        store.set_fuel(limits.fuel)?;
+        fuel::set(&mut store, limits.fuel)?;
         let instance = self.made.instantiate(&mut store)?;
         Instance::new(store, &instance, &self.exports)
     }
 
-    fn take(&self) -> Option<Box<Instance>> {
+    fn take(&self) -> Option<Instance> {
         // Only written when it changes: other threads read it.
         if !self.asked.load(Ordering::Relaxed) {
             self.asked.store(true, Ordering::Relaxed);
@@ -279,12 +283,12 @@ impl Instances {
     }
 
     /// An idle instance, this thread's own first.
-    fn take_idle(&self) -> Option<Box<Instance>> {
+    fn take_idle(&self) -> Option<Instance> {
         let own = own_shelf();
         (own..own + SHELVES).find_map(|shelf| self.idle.get(shelf % SHELVES)?.take())
     }
 
-    fn put_back(&self, mut instance: Box<Instance>) {
+    fn put_back(&self, mut instance: Instance) {
         if instance.reset_bytes() > COMPARED_BYTES_MAX {
             return;
         }

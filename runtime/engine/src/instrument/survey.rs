@@ -113,7 +113,7 @@ pub(crate) struct Survey {
 #[derive(Debug)]
 enum Open {
     Module(ModulePlan),
-    Component(ComponentPlan),
+    Component(Box<ComponentPlan>),
 }
 
 impl Survey {
@@ -157,7 +157,7 @@ impl Survey {
         }
         self.open.push(match encoding {
             Encoding::Module => Open::Module(ModulePlan::default()),
-            Encoding::Component => Open::Component(ComponentPlan::default()),
+            Encoding::Component => Open::Component(Box::default()),
         });
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Survey {
             Open::Component(mut component) => {
                 component.finish(&self.plan, &types.ok_or_else(unknown)?)?;
                 let id = Id(self.plan.components.len());
-                self.plan.components.push(component);
+                self.plan.components.push(*component);
                 if let Some(around) = around {
                     around.components.push(id);
                     around.parts.push(Part::Component(id));

@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::fault_handler;
-use crate::instances::{Snapshot, is_zero};
 #[cfg(test)]
 use crate::instances::sabotage::Sabotage;
+use crate::instances::{Snapshot, is_zero};
 
 /// How many pages of an instance are watched one by one. Each may split a mapping of the process; beyond this the
 /// whole memory is made writable, and a reset compares all of it.

@@ -211,16 +211,16 @@ fn a_root_that_looks_otherwise_has_no_second_lift() {
 
 #[test]
 fn a_root_without_state_has_no_second_lift() {
+    let inner = format!(
+        r#"(core module $m {COUNTER}) (core instance $i (instantiate $m))
+          (func $decide (param "rule" string) (result u32) (canon lift (core func $i "decide")
+            (memory $i "memory") (realloc (func $i "realloc"))))
+          {SHIM} {INSTANCE} (export "verdict:policy/decision@{CONTRACT}" (instance $decision))"#
+    );
     let outer = format!(
-        r#"(component (component $inner {}) (instance $i (instantiate $inner))
+        r#"(component (component $inner {inner}) (instance $i (instantiate $inner))
           (alias export $i "verdict:policy/decision@{CONTRACT}" (instance $decision))
-          (export "verdict:policy/decision@{CONTRACT}" (instance $decision)))"#,
-        format!(
-            r#"(core module $m {COUNTER}) (core instance $i (instantiate $m))
-              (func $decide (param "rule" string) (result u32) (canon lift (core func $i "decide")
-                (memory $i "memory") (realloc (func $i "realloc"))))
-              {SHIM} {INSTANCE} (export "verdict:policy/decision@{CONTRACT}" (instance $decision))"#
-        )
+          (export "verdict:policy/decision@{CONTRACT}" (instance $decision)))"#
     );
     let instrumented = instrument(&parse(&outer)).unwrap();
     let exports = inspect(&instrumented).unwrap().exports;
