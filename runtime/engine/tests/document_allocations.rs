@@ -2,6 +2,7 @@
 //! no more than its index and its handle. Counted by the allocator of this program.
 
 #![allow(unsafe_code, reason = "counting allocations takes an allocator")]
+#![allow(clippy::unwrap_used, reason = "tests may")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
