@@ -119,7 +119,10 @@ fn cargo(arguments: &[&str]) -> Command {
 }
 
 fn engine(name: &str) -> Command {
-    let mut command = cargo(&["-p", "verdict-engine", "--features", "verdict-engine/bench", "--bench", name]);
+    // Decisions are compared with peers, so they are measured as they are installed: linked as a whole.
+    let profile = if name == "decide" { "dist" } else { "release" };
+    let engine = ["-p", "verdict-engine", "--features", "verdict-engine/bench"];
+    let mut command = cargo(&[&["--profile", profile], engine.as_slice(), &["--bench", name]].concat());
     command.env("VERDICT_BENCH_COMMAND", binary());
     command
 }

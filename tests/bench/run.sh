@@ -61,13 +61,18 @@ if timeout 600 "$cargo" build --quiet --manifest-path guest-policies/Cargo.toml 
 then export VERDICT_BENCH_QUESTIONS=$root/target/test-guests/debug/examples/questions
 else say 'the generator of questions does not build: no figures of gdrive'; fi
 
-say 'building with --release (the first time this compiles wasmtime: some minutes)'
+say 'building (the first time this compiles and links wasmtime: a quarter of an hour on two cores)'
 # `-p verdict-cli` everywhere: it gives shared dependencies the same features, so that wasmtime is compiled once.
-"$cargo" build --quiet --release -p verdict-cli
+# The command and the decisions are linked as a whole, as they are installed (`dist`); the rest is not.
+"$cargo" build --quiet --profile dist -p verdict-cli
 benches=()
-for bench in runtime/engine/benches/*; do benches+=(--bench "$(basename "$bench" .rs)"); done
+for bench in runtime/engine/benches/*; do
+  name=$(basename "$bench" .rs)
+  [ "$name" = decide ] || benches+=(--bench "$name")
+done
+"$cargo" bench --quiet --no-run --profile dist -p verdict-cli -p verdict-engine --features verdict-engine/bench --bench decide
 "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-engine --features verdict-engine/bench "${benches[@]}"
 "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-ledger --bench append
-"$cargo" build --quiet --release -p verdict-cli -p verdict-tests --bin verdict-bench
-timeout 2400 target/release/verdict-bench
+"$cargo" build --quiet --profile dist -p verdict-cli -p verdict-tests --bin verdict-bench
+timeout 2400 target/dist/verdict-bench
 say 'written: target/bench/results.json, or results-part.json'

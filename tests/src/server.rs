@@ -38,8 +38,9 @@ pub fn built(package: &str, program: &str) -> PathBuf {
         folder.ancestors().nth(usize::from(folder.ends_with("deps"))).expect("that has a parent").to_owned();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.args(["build", "--quiet", "-p", package]).current_dir(root());
-    if profile.ends_with("release") {
-        cargo.arg("--release");
+    let optimised = ["dist", "release"].into_iter().find(|name| profile.ends_with(name));
+    if let Some(name) = optimised {
+        cargo.args(["--profile", name]);
     } else {
         // Together their dependencies have the features that they have in the tests, and are compiled once.
         cargo.args(["-p", "verdict-cli", "-p", "verdict-sdk"]);

@@ -5,8 +5,8 @@
 
 use wasmtime::OperatorCost;
 
-/// The number of the rules that answers and fuel depend on: contract, fuel schedule, price list of host calls, and
-/// Wasm features. A record names it.
+/// The number of the rules that answers and fuel depend on: contract, instrumentation (putting globals back burns fuel),
+/// fuel schedule, price list of host calls, and Wasm features. A record names it.
 pub const SEMANTICS: u32 = 2;
 
 /// What a call from the policy to the host costs, in fuel. A price depends on arguments and result only, so that it
