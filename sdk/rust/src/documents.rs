@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Value;
@@ -18,6 +19,7 @@ macro_rules! document {
             use alloc::string::String;
             use alloc::vec::Vec;
 
+            use serde::Deserialize;
             use serde::de::DeserializeOwned;
 
             use crate::{Failure, Value, host};
@@ -63,6 +65,15 @@ macro_rules! document {
                     None => Ok(None),
                     json => super::parse(json, pointer).map_err(|(message, at)| fail(message, at)),
                 }
+            }
+
+            /// A type of the author's from the text that [`json`] found at the pointer. It may borrow from the text what
+            /// has no escapes (`#[serde(borrow)] Cow<'_, str>`): nothing is copied then.
+            ///
+            /// # Errors
+            /// A failure that names the place, if what is there has another form.
+            pub fn parse_text<'a, T: Deserialize<'a>>(text: &'a str, pointer: &str) -> Result<T, Failure> {
+                super::parse_text(text, pointer).map_err(|(message, at)| fail(message, at))
             }
 
             /// The string at the pointer.
@@ -146,5 +157,9 @@ fn parse<T: DeserializeOwned>(json: Option<String>, pointer: &str) -> Result<T, 
     let Some(json) = json else {
         return Err((format!("nothing is at `{pointer}`"), pointer.to_string()));
     };
-    crate::json::from_str(&json).map_err(|error| (error.message, [pointer, &error.pointer].concat()))
+    parse_text(&json, pointer)
+}
+
+fn parse_text<'a, T: Deserialize<'a>>(text: &'a str, pointer: &str) -> Result<T, (String, String)> {
+    crate::json::from_str(text).map_err(|error| (error.message, [pointer, &error.pointer].concat()))
 }
