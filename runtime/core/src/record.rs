@@ -486,7 +486,7 @@ mod tests {
             concat!(
                 r#"{{"commitments":{{{}}},"component":"{}","data":null,"#,
                 r#""decision_time":"2026-01-31T12:00:00.000Z","fault":null,"format":"verdict-record/1","#,
-                r#""id":"0198-a.b_c","limits":{{"fuel":10000000,"host_calls":10000,"input_bytes":1048576,"#,
+                r#""id":"0198-a.b_c","limits":{{"fuel":100000000,"host_calls":10000,"input_bytes":1048576,"#,
                 r#""instances":64,"log_bytes":16384,"memory_bytes":16777216,"output_bytes":262144,"#,
                 r#""stack_bytes":524288,"table_elements":20000,"wall_clock_ms":500}},"policy":"acme/loan","#,
                 r#""received_at":"2026-01-31T12:00:00.500Z","replayable":true,"semantics":1,"#,
@@ -525,7 +525,7 @@ mod tests {
             ("verdict-record/1", "verdict-record/2"),
             ("\"version\"", "\"surprise\":1,\"version\""),
             ("0198-a.b_c", "0198/a"),
-            ("\"fuel\":10000000", "\"fuel\":0"),
+            ("\"fuel\":100000000", "\"fuel\":0"),
         ] {
             let changed = text.replacen(from, to, 1);
             assert!(changed != text && Record::parse(changed.as_bytes()).is_err(), "{from}");

@@ -98,6 +98,8 @@ fn the_same_question_has_the_same_answer_and_fuel_everywhere() {
 fn faults_that_must_replay_are_the_same_in_the_interpreter() {
     let native = engine_with(|_| {});
     let interpreter = engine_with(|config| config.target = Target::Pulley);
+    // Within its clock for the interpreter too.
+    let limits = json!({"limits": {"fuel": 1_000_000}});
     let guests = [
         "(loop $l (br $l)) (unreachable)",
         "(i32.load (i32.const -4))",
@@ -107,7 +109,8 @@ fn faults_that_must_replay_are_the_same_in_the_interpreter() {
     ];
     for body in guests {
         let component = guest("", body);
-        let outcomes = [&native, &interpreter].map(|engine| ask(&load(engine, &component, json!({})), "{}"));
+        let outcomes =
+            [&native, &interpreter].map(|engine| ask(&load(engine, &component, limits.clone()), "{}"));
         let faults = outcomes.each_ref().map(fault);
         assert_eq!(faults[0], faults[1], "{body}");
         assert!(faults[0].0.is_replayable(), "{body}");

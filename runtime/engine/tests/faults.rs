@@ -72,7 +72,7 @@ const GUESTS: &[(&str, &str, &str, FaultCode, &str)] = &[
     (
         "wants a large table",
         "(table $t 1 funcref)",
-        "(drop (table.grow $t (ref.null func) (i32.const 1000000))) (call $true)",
+        "(drop (table.grow $t (ref.null func) (i32.const 100000))) (call $true)",
         FaultCode::OutOfMemory,
         "table elements",
     ),
