@@ -220,7 +220,7 @@ fn refuses_what_does_not_fit() {
     assert_eq!(ledger.append(&log(), &largest, b"").wait().unwrap(), 0);
     let refused = ledger.append(&log(), &[7; 65_536], b"").wait();
     assert!(matches!(refused, Err(LedgerError::LeafTooLarge { bytes: 65_536 })));
-    let refused = ledger.append(&log(), b"", &vec![0; (16 << 20) + 1]).wait();
+    let refused = ledger.append(&log(), b"", vec![0; (16 << 20) + 1]).wait();
     assert!(matches!(refused, Err(LedgerError::EvidenceTooLarge { .. })));
     ledger.publish().unwrap();
     assert_eq!(ledger.leaf(&log(), 0).unwrap(), largest);

@@ -33,7 +33,7 @@ fn process_to_kill() {
     let append = |thread: u64| {
         let log: LogName = ["a", "b"][thread as usize % 2].parse().unwrap();
         for number in (thread..).step_by(4) {
-            let index = ledger.append(&log, &leaf(&log, number), b"evidence").wait().unwrap();
+            let index = ledger.append(&log, leaf(&log, number), b"evidence").wait().unwrap();
             println!("\nrecorded {log} {index} {number}");
         }
     };
