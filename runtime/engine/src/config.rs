@@ -213,7 +213,7 @@ pub(crate) fn instance_config(config: &mut wasmtime::Config, ceiling: &Limits, c
     let slots = concurrency.saturating_mul(SLOTS_PER_EVALUATION);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(concurrency)
-        .max_core_instances_per_component(instances)
+        .max_core_instances_per_component(instances.saturating_add(ACCESSORS_MAX))
         .total_core_instances(concurrency.saturating_mul(instances))
         .max_memories_per_component(instances)
         .max_memories_per_module(instances)
@@ -235,5 +235,7 @@ pub(crate) fn instance_config(config: &mut wasmtime::Config, ceiling: &Limits, c
 const SLOTS_PER_EVALUATION: u32 = 4;
 /// Bytes of a slot that stay resident between new instances: the whole memory of a small policy.
 const RESIDENT_BYTES: usize = 2 << 20;
+/// Core instances that the instrumentation may add to a component.
+const ACCESSORS_MAX: u32 = 100;
 /// Slots that stay resident. Their bytes together are what the pool keeps of instances that are gone.
 const WARM_SLOTS: u32 = 64;

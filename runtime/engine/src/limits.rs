@@ -42,6 +42,11 @@ impl Meter {
         }
     }
 
+    /// Lets instances in that are not the policy's: those of the instrumentation.
+    pub(crate) fn let_in(&mut self, instances: usize) {
+        self.instances_max = self.instances_max.saturating_add(instances);
+    }
+
     /// As it is now, which is the state that evaluations start from.
     pub(crate) fn pristine(&self) -> Self {
         Self { grown: false, ..self.clone() }

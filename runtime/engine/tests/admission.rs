@@ -138,6 +138,8 @@ fn refuses_more_memory_and_instances_than_the_limits_before_anything_runs() {
     assert!(message.contains("6553600") && message.contains("1048576"), "{message}");
     let (refused, message) = code(&echo("/a"), json!({"limits": {"instances": 1}}));
     assert_eq!(refused, RefusalCode::MalformedComponent, "{message}");
+    // What the host adds does not count.
+    assert!(try_load(&engine(), &guest("", "(call $true)"), json!({"limits": {"instances": 1}})).is_ok());
     let table = guest("(table 5000 funcref)", "(call $true)");
     let (refused, message) = code(&table, json!({"limits": {"table_elements": 1_000}}));
     assert_eq!(

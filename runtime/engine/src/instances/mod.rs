@@ -264,7 +264,9 @@ impl Instances {
 
     fn instantiate(&self) -> wasmtime::Result<Instance> {
         let limits = &self.limits;
-        let mut store = Store::try_new(&self.engine.wasmtime, State::new(limits, self.data_granted.clone()))?;
+        let mut state = State::new(limits, self.data_granted.clone());
+        state.meter.let_in(self.exports.accessors.len());
+        let mut store = Store::try_new(&self.engine.wasmtime, state)?;
         store.limiter(|state| &mut state.meter);
         // The policy's own clock starts when it is asked.
         store.set_epoch_deadline(deadline_ticks(limits.wall_clock_ms.max(START_CLOCK_MS)));
