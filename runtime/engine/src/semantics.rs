@@ -56,8 +56,9 @@ schedule! {
     10: I32Store I32Store8 I32Store16 I64Store I64Store8 I64Store16 I64Store32 F32Store F64Store V128Store
         V128Store8Lane V128Store16Lane V128Store32Lane V128Store64Lane;
     // Make much machine code, which is slow when it is run for the first time, or mispredicted.
-    6: Call ReturnCall BrTable;
-    8: Loop;
+    6: Call ReturnCall;
+    9: Loop;
+    12: BrTable;
     16: CallIndirect ReturnCallIndirect;
     // Divides.
     4: I32DivS I32DivU I32RemS I32RemU I64DivS I64DivU I64RemS I64RemU;
@@ -65,8 +66,9 @@ schedule! {
     32: F32Mul F32Div F32Sqrt F64Mul F64Div F64Sqrt F32x4Mul F32x4Div F32x4Sqrt F64x2Mul F64x2Div F64x2Sqrt
         F32x4RelaxedMadd F32x4RelaxedNmadd F64x2RelaxedMadd F64x2RelaxedNmadd;
     // Is followed by the check that makes one NaN of all, or takes several instructions.
-    2: F32Add F32Sub F64Add F64Sub F32x4Add F32x4Sub F64x2Add F64x2Sub GlobalSet I32Clz I32Ctz I64Clz I64Ctz;
-    6: F32Ceil F32Floor F32Trunc F32Nearest F32Min F32Max F64Ceil F64Floor F64Trunc F64Nearest F64Min F64Max
+    2: F32Add F32Sub F64Add F64Sub F32x4Add F32x4Sub F64x2Add F64x2Sub GlobalSet;
+    4: I32Clz I32Ctz I64Clz I64Ctz;
+    10: F32Ceil F32Floor F32Trunc F32Nearest F32Min F32Max F64Ceil F64Floor F64Trunc F64Nearest F64Min F64Max
         F32x4Ceil F32x4Floor F32x4Trunc F32x4Nearest F32x4Min F32x4Max F32x4PMin F32x4PMax F32x4RelaxedMin F32x4RelaxedMax
         F64x2Ceil F64x2Floor F64x2Trunc F64x2Nearest F64x2Min F64x2Max F64x2PMin F64x2PMax F64x2RelaxedMin F64x2RelaxedMax
         F32DemoteF64 F64PromoteF32 F32x4DemoteF64x2Zero F64x2PromoteLowF32x4 F32ConvertI32S F32ConvertI32U
@@ -78,7 +80,8 @@ schedule! {
         I32TruncF64U I64TruncF32S I64TruncF32U I64TruncF64S I64TruncF64U I32TruncSatF32S I32TruncSatF32U
         I32TruncSatF64S I32TruncSatF64U I64TruncSatF32S I64TruncSatF32U I64TruncSatF64S I64TruncSatF64U;
     // Vectors for which the processor has no one instruction, or a slow one.
-    6: I8x16Shl I8x16ShrS I8x16ShrU I64x2ShrS I8x16Popcnt I8x16Swizzle I8x16RelaxedSwizzle I8x16Shuffle V128Const
+    18: I8x16Shl I8x16ShrS I8x16ShrU I64x2ShrS;
+    6: I8x16Popcnt I8x16Swizzle I8x16RelaxedSwizzle I8x16Shuffle V128Const
         I32x4Mul I64x2Mul I32x4DotI16x8S I16x8ExtMulLowI8x16S I16x8ExtMulHighI8x16S I16x8ExtMulLowI8x16U
         I16x8ExtMulHighI8x16U I32x4ExtMulLowI16x8S I32x4ExtMulHighI16x8S I32x4ExtMulLowI16x8U I32x4ExtMulHighI16x8U
         I64x2ExtMulLowI32x4S I64x2ExtMulHighI32x4S I64x2ExtMulLowI32x4U I64x2ExtMulHighI32x4U I16x8ExtAddPairwiseI8x16S
