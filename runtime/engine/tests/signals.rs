@@ -540,7 +540,8 @@ fn without_mappings() {
     ask_often(&other, 10);
     ask_often(&self::policy(&engine), 10);
     println!("without mappings: {right} right, {unavailable} unavailable, {loaded} loaded");
-    assert!(right > 0 && unavailable > 0);
+    // Usually all of them are right: what is new is not watched, and memory that was watched is opened as a whole.
+    assert!(right > 500, "{right} right, {unavailable} unavailable");
 }
 
 fn crash(place: *mut u32) {

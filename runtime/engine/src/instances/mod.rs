@@ -13,7 +13,7 @@ mod snapshot;
 mod tests;
 mod verify;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use verdict_core::limits::Limits;
@@ -112,6 +112,45 @@ fn own_shelf() -> usize {
 struct Reset {
     watch: Watch,
     snapshot: Snapshot,
+    /// Whether all of the memory may be compared.
+    is_small: bool,
+    /// How many instances are still not to be watched.
+    unwatched: AtomicU32,
+}
+
+/// How many instances are not watched after one that was in vain.
+const UNWATCHED: u32 = 16;
+
+impl Reset {
+    /// Whether to watch an instance from its start. One with little memory is watched from its first answer on, after
+    /// all of it was compared once: a guest that faults each time costs no change of protection, each of which
+    /// interrupts the threads of all tenants. With much memory, one that wrote to more pages than can be watched is
+    /// followed by some that are not watched, and not kept.
+    fn watches_first(&self) -> bool {
+        let left = self.unwatched.load(Ordering::Relaxed);
+        if left > 0 {
+            self.unwatched.store(left - 1, Ordering::Relaxed);
+        }
+        !self.is_small && left == 0
+    }
+
+    /// Puts an instance that has answered back into the pristine state; false if it is only to be dropped.
+    fn settle(&self, instance: &mut Instance, is_watched: bool) -> bool {
+        if is_watched && instance.reset_bytes() > COMPARED_BYTES_MAX {
+            self.unwatched.store(UNWATCHED, Ordering::Relaxed);
+            return false;
+        }
+        if is_watched {
+            return instance.reset(&self.snapshot);
+        }
+        if !self.is_small {
+            return false;
+        }
+        let compared = !instance.state().meter.grown()
+            && instance.watch(Watch::Comparison).is_ok()
+            && instance.reset(&self.snapshot);
+        compared && (self.watch == Watch::Comparison || instance.watch(self.watch).is_ok())
+    }
 }
 
 /// What came of one evaluation, on the host's side.
@@ -180,7 +219,12 @@ impl Instances {
         }
         let snapshot = first.snapshot()?;
         Ok(match first.watch(watch) {
-            Ok(()) => Ok(Reset { watch, snapshot }),
+            Ok(()) => Ok(Reset {
+                watch,
+                snapshot,
+                is_small: bytes <= COMPARED_BYTES_MAX,
+                unwatched: AtomicU32::new(0),
+            }),
             Err(fault) => Err(fault.message),
         })
     }
@@ -197,14 +241,17 @@ impl Instances {
             return Ok(self.ask(&mut instance, question, rule));
         };
         let again = self.engine.verification.as_ref().and_then(|due| due.next(&question));
-        let mut instance = match self.take() {
-            Some(instance) => instance,
-            None => self.make(Some(reset.watch))?,
+        let (mut instance, is_watched) = match self.take() {
+            Some(instance) => (instance, true),
+            None => {
+                let watched = reset.watches_first();
+                (self.make(watched.then_some(reset.watch))?, watched)
+            }
         };
         #[cfg(test)]
         sabotage::allow(true);
         let evaluated = self.ask(&mut instance, question, rule);
-        let pristine = evaluated.answered.is_ok() && instance.reset(&reset.snapshot);
+        let pristine = evaluated.answered.is_ok() && reset.settle(&mut instance, is_watched);
         #[cfg(test)]
         let pristine = pristine || sabotage::Sabotage::PutBackFaulted.is_on();
         #[cfg(test)]
@@ -291,9 +338,6 @@ impl Instances {
     }
 
     fn put_back(&self, mut instance: Instance) {
-        if instance.reset_bytes() > COMPARED_BYTES_MAX {
-            return;
-        }
         let grown = instance.count(&self.engine.idle);
         if let Some(shelf) = self.idle.get(own_shelf()) {
             shelf.put(instance);
