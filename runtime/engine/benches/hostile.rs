@@ -68,7 +68,7 @@ fn main() {
     }
     house.check_neighbour("the neighbour, after all of it");
     let attacked = next.load(Ordering::Relaxed);
-    assert!(attacked >= loaded.len(), "{attacked} of {} attacks were run", loaded.len());
+    assert!(attacked >= loaded.len().min(300), "{attacked} of {} attacks were run", loaded.len());
     let [idle, busy, hostile] = times.map(|mut times| percentile(&mut times, 99));
     print("hostile.neighbour.p99.ratio", hostile / idle, "");
     print("hostile.neighbour.busy.p99.ratio", hostile / busy, "");
@@ -93,8 +93,9 @@ fn attacks() -> Vec<Case> {
         signals::all(),
         traps::all(),
     ];
-    let runs = |(_, attack, expected): &Case| {
-        attack.shares_an_engine() && !matches!(expected, Expected::Refused(..))
+    let only = std::env::var("HOSTILE_ONLY").unwrap_or_default();
+    let runs = |(name, attack, expected): &Case| {
+        name.contains(&only) && attack.shares_an_engine() && !matches!(expected, Expected::Refused(..))
     };
     all.into_iter().flatten().filter(runs).collect()
 }
