@@ -84,7 +84,7 @@ struct Measured {
 }
 
 fn main() {
-    let rounds: usize = std::env::var("FUEL_ROUNDS").map_or(15, |text| text.parse().unwrap());
+    let rounds: usize = std::env::var("FUEL_ROUNDS").map_or(30, |text| text.parse().unwrap());
     let only = std::env::var("FUEL_ONLY").unwrap_or_default();
     let engine = engine();
     let cases = [numbers::cases(), code::cases(), memory::cases(), hosts::cases()].concat();
