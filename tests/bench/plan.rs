@@ -103,7 +103,7 @@ fn of_library(policy: &str, file: &str, name: &str) -> Value {
     json!({
         "figure": format!("decide.library.{policy}"), "build": library().join(policy),
         "data": cases.get("data").map(|data| file_of(&format!("{policy}.data.json"), data.to_string())),
-        "questions": questions(policy, &[question]), "measures": ["pristine", "warm"],
+        "questions": questions(policy, &[question]), "measures": ["pristine", "nofuel", "warm"],
     })
 }
 
