@@ -234,8 +234,8 @@ pub(crate) fn instance_config(config: &mut wasmtime::Config, ceiling: &Limits, c
 /// Memories, and tables, that an evaluation takes on average of a full house; each reserves address space.
 const SLOTS_PER_EVALUATION: u32 = 4;
 /// Bytes of a slot that stay resident between new instances: the whole memory of a small policy.
-const RESIDENT_BYTES: usize = 2 << 20;
+const RESIDENT_BYTES: usize = 1 << 20;
 /// Core instances that the instrumentation may add to a component.
 const ACCESSORS_MAX: u32 = 100;
 /// Slots that stay resident. Their bytes together are what the pool keeps of instances that are gone.
-const WARM_SLOTS: u32 = 64;
+const WARM_SLOTS: u32 = 512;

@@ -17,7 +17,7 @@ use crate::capabilities;
 use crate::compile::compile;
 use crate::config::{Config, Instances, code_config, instance_config};
 use crate::error::EngineError;
-use crate::instances::{Idle, Verification, VerificationCounts};
+use crate::instances::{Grown, Idle, Verification, VerificationCounts};
 use crate::instrument::instrument;
 use crate::policy::Policy;
 use crate::scan::{self, Inspection};
@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     cache: Option<Cache>,
     build: String,
     pub(crate) idle: Arc<Idle>,
+    /// With a pool only: what it drops has to be put in order before it is used again.
+    pub(crate) grown: Option<Grown>,
     pub(crate) verification: Option<Verification>,
     _ticker: Ticker,
 }
@@ -54,7 +56,7 @@ impl Engine {
     /// When the configuration cannot be enforced, or the sandbox or the cache's folder does not work here.
     pub fn new(config: Config) -> Result<Self, EngineError> {
         config.check()?;
-        let wasmtime = sandbox(&config)?;
+        let (wasmtime, pooled) = sandbox(&config)?;
         let cache = match &config.cache {
             Some(cache) => Some(
                 Cache::open(cache, config.compile_limits.output_bytes_max)
@@ -69,8 +71,10 @@ impl Engine {
         }
         let ticker = Ticker::start(wasmtime.clone()).map_err(EngineError::Thread)?;
         let idle = Arc::new(Idle::new(usize::try_from(config.idle_bytes_max).unwrap_or(usize::MAX)));
+        let grown = pooled.then(|| Grown::new(config.concurrency));
         let verification = config.verify_reset.map(Verification::new);
-        Ok(Self(Arc::new(Inner { wasmtime, config, cache, build, idle, verification, _ticker: ticker })))
+        let inner = Inner { wasmtime, config, cache, build, idle, grown, verification, _ticker: ticker };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Says what a component is, without compiling it.
@@ -172,15 +176,16 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// With slots that are made ready in advance; where address space is limited, with instances made on demand.
-fn sandbox(config: &Config) -> Result<wasmtime::Engine, EngineError> {
+/// With a pool of slots that are made ready in advance (true); where address space is limited, with instances made on
+/// demand.
+fn sandbox(config: &Config) -> Result<(wasmtime::Engine, bool), EngineError> {
     let start = |concurrency| {
         let mut settings = code_config(config.target)?;
         instance_config(&mut settings, &config.ceiling, concurrency);
-        wasmtime::Engine::new(&settings)
+        Ok((wasmtime::Engine::new(&settings)?, concurrency.is_some()))
     };
     start(Some(config.concurrency))
-        .or_else(|_| start(None))
+        .or_else(|_: wasmtime::Error| start(None))
         .map_err(|error| EngineError::Sandbox(format!("{error:#}")))
 }
 

@@ -17,7 +17,7 @@ use crate::engine::deadline_ticks;
 use crate::fault::{instantiation_fault, runtime_fault};
 use crate::fuel;
 use crate::limits::Meter;
-use crate::sys::{Watch, Watched};
+use crate::sys::{Watch, Watched, page_bytes};
 
 pub(crate) type Decide = TypedFunc<(Arc<str>,), (Decided,)>;
 
@@ -257,6 +257,28 @@ impl Instance {
             prepare_own(store)?;
             left.iter().try_for_each(|accessor| accessor.restore.call(&mut *store, ()))
         })
+    }
+
+    /// Bytes by which its memories have grown since it was made.
+    pub(crate) fn grown_bytes(&mut self) -> usize {
+        let pristine = self.meter.memory_bytes;
+        self.state().meter.memory_bytes.saturating_sub(pristine)
+    }
+
+    /// How many of the pages by which its memories have grown are there.
+    pub(crate) fn grown_pages(&mut self) -> usize {
+        let bytes = self.grown_bytes();
+        self.watched.grown_pages(bytes)
+    }
+
+    /// How many pages its memories had when it was made.
+    pub(crate) fn pristine_pages(&self) -> usize {
+        self.meter.memory_bytes / page_bytes()
+    }
+
+    /// What is left of it when it is only to be dropped.
+    pub(crate) fn into_watched(self) -> Watched<Store<State>> {
+        self.watched
     }
 
     /// Takes its share of the budget of idle instances; whether that is more than before.

@@ -4,6 +4,7 @@
 //! An instance that answered is reset at once and waits, idle, for the next question to the same policy version. After
 //! a fault, or when its memory has grown, it is dropped. Idle instances of all policies share a budget.
 
+mod grown;
 mod idle;
 mod instance;
 #[cfg(test)]
@@ -31,6 +32,8 @@ use crate::limits::lifted_bytes_max;
 use crate::outcome::LogLine;
 use crate::reads::ReadSet;
 use crate::sys::Watch;
+pub(crate) use grown::Grown;
+use grown::{Growing, Growth};
 use idle::Counted;
 pub(crate) use idle::Idle;
 use instance::Exports;
@@ -62,6 +65,7 @@ pub(crate) struct Instances {
     stopped: OnceLock<String>,
     idle: [Shelf; SHELVES],
     asked: AtomicBool,
+    growth: Growth,
 }
 
 /// Some idle instances. Each thread has a shelf of its own, as far as there are enough, and looks on the others when it
@@ -189,6 +193,7 @@ impl Instances {
             stopped: OnceLock::new(),
             idle: Default::default(),
             asked: AtomicBool::new(false),
+            growth: Growth::default(),
         };
         let mut first = instances.make_room()?;
         instances.reset = match instrumented {
@@ -248,6 +253,7 @@ impl Instances {
                 (self.make(watched.then_some(reset.watch))?, watched)
             }
         };
+        let growing = self.growth.begin();
         #[cfg(test)]
         sabotage::allow(true);
         let evaluated = self.ask(&mut instance, question, rule);
@@ -261,6 +267,8 @@ impl Instances {
         }
         if pristine && self.stopped.get().is_none() {
             self.put_back(instance);
+        } else {
+            self.give_up(instance, growing);
         }
         Ok(evaluated)
     }
@@ -277,6 +285,9 @@ impl Instances {
         let mut instance = self.make_room().map_err(|error| instantiation_fault(&error))?;
         if let Some(watch) = watch {
             instance.watch(watch)?;
+        } else if self.growth.is_to_be_seen() {
+            // So that it is known where its memory grows.
+            instance.watch(Watch::Comparison)?;
         }
         Ok(instance)
     }
@@ -293,7 +304,7 @@ impl Instances {
         loop {
             match self.instantiate() {
                 Err(error) if error.is::<PoolConcurrencyLimitError>() => {
-                    if self.engine.idle.evict() {
+                    if self.engine.grown.as_ref().is_some_and(Grown::clear) || self.engine.idle.evict() {
                         evictions += 1;
                     } else {
                         // Another thread may have one on its way out, or back.
@@ -344,6 +355,16 @@ impl Instances {
         }
         if grown {
             self.engine.idle.shrink();
+        }
+    }
+
+    /// Drops an instance, with others if its memory has grown.
+    fn give_up(&self, mut instance: Instance, growing: Option<Growing>) {
+        if let Some(grown) = &self.engine.grown
+            && instance.grown_bytes() > 0
+            && let Some(pages) = self.growth.goes_together(&mut instance, growing)
+        {
+            grown.put(instance, pages);
         }
     }
 

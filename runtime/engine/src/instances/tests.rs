@@ -1,5 +1,6 @@
 //! That an instance which was reset is a new one: in what it answers, and in every byte, global and element.
 
+mod growing;
 mod guests;
 mod mutations;
 mod protection;

@@ -10,4 +10,6 @@ pub(crate) use code::TrustedCode;
 pub(crate) use fault_handler::install as install_fault_handler;
 #[cfg(test)]
 pub(crate) use pages::failing;
-pub(crate) use pages::{Watch, Watched, hot_pages_everywhere, hot_pages_everywhere_max, page_bytes};
+pub(crate) use pages::{
+    Watch, Watched, drop_grown, hot_pages_everywhere, hot_pages_everywhere_max, page_bytes, page_faults,
+};
