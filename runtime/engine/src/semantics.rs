@@ -47,7 +47,7 @@ macro_rules! schedule {
 
 schedule! {
     // Waits for memory, if the guest sees to it that no near cache has the address.
-    50: I32Load I32Load8S I32Load8U I32Load16S I32Load16U
+    56: I32Load I32Load8S I32Load8U I32Load16S I32Load16U
         I64Load I64Load8S I64Load8U I64Load16S I64Load16U I64Load32S I64Load32U F32Load F64Load
         V128Load V128Load8x8S V128Load8x8U V128Load16x4S V128Load16x4U V128Load32x2S V128Load32x2U V128Load8Splat
         V128Load16Splat V128Load32Splat V128Load64Splat V128Load32Zero V128Load64Zero V128Load8Lane V128Load16Lane
@@ -57,7 +57,7 @@ schedule! {
         V128Store8Lane V128Store16Lane V128Store32Lane V128Store64Lane;
     // Make much machine code, which is slow when it is run for the first time, or mispredicted.
     6: Call ReturnCall;
-    9: Loop;
+    10: Loop;
     12: BrTable;
     16: CallIndirect ReturnCallIndirect;
     // Divides.
