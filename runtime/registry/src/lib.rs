@@ -22,12 +22,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "catalogue")]
+pub mod catalogue;
+mod attached;
 mod error;
 mod find;
 mod folder;
 mod layout;
+#[cfg(feature = "client")]
+pub mod remote;
+#[cfg(feature = "store")]
+pub mod store;
 mod world;
 
 pub use error::RegistryError;
 pub use find::find;
-pub use layout::Layout;
+pub use layout::{Layout, Summary};
