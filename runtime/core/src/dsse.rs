@@ -68,17 +68,40 @@ pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8
 }
 
 impl Envelope {
+    /// A payload that nobody has signed yet.
+    pub fn unsigned(payload_type: &str, payload: Vec<u8>) -> Self {
+        Self { payload_type: payload_type.into(), payload, signatures: Vec::new() }
+    }
+
     /// Signs a payload.
     pub fn sign(payload_type: &str, payload: Vec<u8>, key: &SecretKey) -> Self {
-        let mut envelope = Self { payload_type: payload_type.into(), payload, signatures: Vec::new() };
+        let mut envelope = Self::unsigned(payload_type, payload);
         envelope.add_signature(key);
         envelope
     }
 
+    /// The bytes that every signature covers, for a key that signs elsewhere.
+    pub fn message(&self) -> Vec<u8> {
+        pre_authentication_encoding(&self.payload_type, &self.payload)
+    }
+
     /// Adds the signature of another key; one that is there already stays as it is.
     pub fn add_signature(&mut self, key: &SecretKey) {
-        let bytes = key.sign(&pre_authentication_encoding(&self.payload_type, &self.payload)).to_vec();
-        let signature = Signature { keyid: key.public().fingerprint().to_string(), bytes };
+        self.push(&key.public(), key.sign(&self.message()));
+    }
+
+    /// Adds a signature that was made elsewhere. Says whether it is one of the [`Envelope::message`] by `key`; one that
+    /// is not is left out.
+    pub fn attach(&mut self, key: &PublicKey, signature: [u8; 64]) -> bool {
+        let fits = key.verifies(&self.message(), &signature);
+        if fits {
+            self.push(key, signature);
+        }
+        fits
+    }
+
+    fn push(&mut self, key: &PublicKey, signature: [u8; 64]) {
+        let signature = Signature { keyid: key.fingerprint().to_string(), bytes: signature.to_vec() };
         if !self.signatures.contains(&signature) {
             self.signatures.push(signature);
         }
@@ -140,7 +163,7 @@ impl Envelope {
 
     /// Those of `keys` that signed, each once. Signatures by other keys do not count and do no harm.
     pub fn signers<'k>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) -> Vec<&'k PublicKey> {
-        let message = pre_authentication_encoding(&self.payload_type, &self.payload);
+        let message = self.message();
         let signed = |key: &&PublicKey| {
             let keyid = key.fingerprint().to_string();
             // The key id only chooses which key to try; it is not authenticated.
@@ -193,6 +216,15 @@ mod tests {
         assert_eq!(read, envelope);
         let keys = [key(1).public(), key(2).public(), key(3).public()];
         assert_eq!(read.signers(&keys), [&keys[0], &keys[1]]);
+    }
+
+    #[test]
+    fn takes_a_signature_that_was_made_elsewhere_if_it_fits() {
+        let mut unsigned = Envelope::unsigned(TYPE, b"hello world".to_vec());
+        let signature = key(1).sign(&unsigned.message());
+        assert!(!unsigned.attach(&key(2).public(), signature) && !unsigned.is_signed());
+        assert!(unsigned.attach(&key(1).public(), signature));
+        assert_eq!(unsigned, envelope());
     }
 
     #[test]

@@ -10,10 +10,15 @@ use zeroize::Zeroizing;
 
 use crate::base64;
 use crate::digest::Digest;
-use crate::json;
 
-/// The format of a key file.
-pub const FORMAT: &str = "verdict-key/1";
+mod file;
+mod seal;
+
+pub use file::{FORMAT, KeyFile, SEALED_FORMAT, StoredKey};
+pub use seal::{
+    PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, Passphrase, SEAL_RANDOM_BYTES, SealedKeyFile,
+};
+
 /// The largest key file, in bytes.
 pub const KEY_FILE_BYTES_MAX: usize = 4_096;
 
@@ -27,11 +32,31 @@ pub enum KeyError {
     #[error("the public key is weak; make a new one with `verdict keys new`")]
     Weak,
     /// The key file is not JSON of the right shape.
-    #[error("not a key file of format `{FORMAT}`; make one with `verdict keys new`")]
+    #[error("not a key file of format `{FORMAT}` or `{SEALED_FORMAT}`; make one with `verdict keys new`")]
     File,
     /// The two halves of a key file do not belong together.
     #[error("the public key in the file is not that of its secret key; restore the file or make a new one")]
     Mismatch,
+    /// The text is not the name of a role.
+    #[error(
+        "not a role; one of author, approver, releaser, data-signer, revoker, attester, root and log"
+    )]
+    Role,
+    /// The key file is sealed, and whoever reads it has no passphrase.
+    #[error("the key file is encrypted, and is read without a passphrase here; decrypt it with `verdict keys decrypt`")]
+    Sealed,
+    /// The passphrase is not the one that sealed the file, or the file was changed.
+    #[error("the passphrase does not open the key file; it is another one, or the file was changed")]
+    Passphrase,
+    /// The passphrase is too short or too long.
+    #[error("a passphrase has {PASSPHRASE_BYTES_MIN} to {PASSPHRASE_BYTES_MAX} bytes")]
+    PassphraseLength,
+    /// The key file asks for less work than protects it, or for more than a reader does.
+    #[error("the key file's `kdf` asks for too little or too much work; restore the file")]
+    Cost,
+    /// There is not enough memory to try a passphrase.
+    #[error("not enough memory to try the passphrase; free some and try again")]
+    Memory,
 }
 
 /// A public key, written as the base64 of its 32 bytes. It is a point of the curve and not of small order.
@@ -137,87 +162,67 @@ impl fmt::Debug for SecretKey {
 pub enum Role {
     /// Signs manifests.
     Author,
+    /// Approves what an author signed.
+    Approver,
+    /// Signs what a channel serves.
+    Releaser,
+    /// Signs a tenant's data.
+    DataSigner,
+    /// Revokes keys, versions and digests.
+    Revoker,
+    /// Signs statements about artifacts, such as the result of tests.
+    Attester,
+    /// Signs trust policies.
+    Root,
     /// Signs a log's checkpoints.
     Log,
 }
 
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 8] = [
+        Self::Author,
+        Self::Approver,
+        Self::Releaser,
+        Self::DataSigner,
+        Self::Revoker,
+        Self::Attester,
+        Self::Root,
+        Self::Log,
+    ];
+
+    /// The role's name, as key files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Author => "author",
+            Self::Approver => "approver",
+            Self::Releaser => "releaser",
+            Self::DataSigner => "data-signer",
+            Self::Revoker => "revoker",
+            Self::Attester => "attester",
+            Self::Root => "root",
+            Self::Log => "log",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        Self::ALL.into_iter().find(|role| role.name() == text).ok_or(KeyError::Role)
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Author => "author",
-            Self::Log => "log",
-        })
-    }
-}
-
-/// A key file: a secret key and what it is for.
-#[derive(Debug, Clone)]
-pub struct KeyFile {
-    role: Role,
-    secret: SecretKey,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Text {
-    format: String,
-    role: Role,
-    public: String,
-    secret: Zeroizing<String>,
-}
-
-impl KeyFile {
-    /// The file of a key with this role.
-    pub fn new(role: Role, secret: SecretKey) -> Self {
-        Self { role, secret }
-    }
-
-    /// What the key is for.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// The key.
-    pub fn secret(&self) -> &SecretKey {
-        &self.secret
-    }
-
-    /// Reads a key file.
-    ///
-    /// # Errors
-    /// When it is not one, or its halves do not belong together.
-    pub fn parse(json: &[u8]) -> Result<Self, KeyError> {
-        // The reader's own message may quote what it read.
-        let text: Text = json::parse(json, KEY_FILE_BYTES_MAX).map_err(|_| KeyError::File)?;
-        if text.format != FORMAT {
-            return Err(KeyError::File);
-        }
-        let secret = SecretKey::from_seed(base64::decode_array(&text.secret).ok_or(KeyError::File)?);
-        if secret.public() == text.public.parse()? {
-            Ok(Self { role: text.role, secret })
-        } else {
-            Err(KeyError::Mismatch)
-        }
-    }
-
-    /// The file's text. Whoever writes it keeps others from reading it (mode 0600).
-    pub fn render(&self) -> Zeroizing<String> {
-        let (role, public) = (self.role, self.secret.public());
-        let secret = Zeroizing::new(base64::encode(self.secret.seed().as_slice()));
-        Zeroizing::new(format!(
-            "{{\n  \"format\": \"{FORMAT}\",\n  \"role\": \"{role}\",\n  \"public\": \"{public}\",\n  \"secret\": \"{}\"\n}}\n",
-            secret.as_str()
-        ))
+        f.write_str(self.name())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file() -> KeyFile {
-        KeyFile::new(Role::Author, SecretKey::from_seed([7; 32]))
-    }
 
     #[test]
     fn a_signature_fits_one_message_and_one_key() {
@@ -237,29 +242,17 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_is_read_as_it_was_written() {
-        let read = KeyFile::parse(file().render().as_bytes()).unwrap();
-        assert_eq!((read.role, read.secret.public()), (Role::Author, file().secret.public()));
-    }
-
-    #[test]
-    fn rejects_a_key_file_whose_halves_do_not_belong_together() {
-        let other = SecretKey::from_seed([8; 32]).public().to_string();
-        let text = file().render().replace(&file().secret.public().to_string(), &other);
-        assert!(matches!(KeyFile::parse(text.as_bytes()), Err(KeyError::Mismatch)));
-        for (from, to) in
-            [("/1", "/2"), ("author", "root"), ("\"role\"", "\"rule\""), ("secret\": \"", "secret\": \"A")]
-        {
-            assert!(KeyFile::parse(file().render().replace(from, to).as_bytes()).is_err(), "{from}");
+    fn a_role_has_one_name_everywhere() {
+        for role in Role::ALL {
+            assert_eq!(role.name().parse::<Role>().unwrap(), role);
+            assert_eq!(serde_json::to_value(role).unwrap(), role.name());
         }
+        assert!(matches!("Author".parse::<Role>(), Err(KeyError::Role)));
     }
 
     #[test]
     fn a_secret_is_never_shown() {
-        let secret = base64::encode(&[7; 32]);
-        let shown = format!("{:?}", file());
-        assert!(!shown.contains(&secret) && !shown.contains("7, 7"), "{shown}");
-        let broken = file().render().replace("\"role\"", "\"rule\"");
-        assert!(!format!("{:?}", KeyFile::parse(broken.as_bytes())).contains(&secret));
+        let shown = format!("{:?}", SecretKey::from_seed([7; 32]));
+        assert!(!shown.contains("7, 7") && !shown.contains(&base64::encode(&[7; 32])), "{shown}");
     }
 }
