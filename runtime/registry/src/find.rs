@@ -13,6 +13,8 @@ const DEPTH_MAX: usize = 8;
 const ENTRIES_MAX: usize = 200_000;
 /// The file that makes a folder a layout.
 pub(crate) const MARKER: &str = "oci-layout";
+/// How the name of a folder ends that is still being written.
+pub(crate) const UNFINISHED: &str = ".unfinished";
 
 /// Every layout below `folder`, itself included, sorted by path. Links are not followed, and nothing below a layout is
 /// looked at. A folder that cannot be read is listed as well: opening it says why.
@@ -56,7 +58,8 @@ fn look(path: &Path, entries: &mut usize) -> io::Result<Looked> {
             return Ok(Looked::Layout);
         }
         // This is the type of the entry itself: a link is not a folder.
-        if entry.file_type()?.is_dir() {
+        let is_unfinished = entry.file_name().to_string_lossy().ends_with(UNFINISHED);
+        if entry.file_type()?.is_dir() && !is_unfinished {
             folders.push(entry.path());
         }
     }
@@ -80,6 +83,7 @@ mod tests {
         let root = root.path();
         let expected = vec![layout(&root.join("a")), layout(&root.join("b/c/d"))];
         layout(&root.join("a/inner"));
+        layout(&root.join(".c.unfinished"));
         layout(&root.join("1/2/3/4/5/6/7/8/9"));
         fs::write(root.join("file"), "").unwrap();
         assert_eq!(find(root).unwrap(), expected);

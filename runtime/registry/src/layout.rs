@@ -5,7 +5,7 @@ use std::path::Path;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use verdict_core::artifact::{STATEMENTS_MAX, UnverifiedArtifact};
+use verdict_core::artifact::UnverifiedArtifact;
 use verdict_core::digest::Digest;
 use verdict_core::dsse::{self, ENVELOPE_BYTES_MAX};
 use verdict_core::jcs;
@@ -15,6 +15,7 @@ use verdict_core::oci::{self, Descriptor, Image, ImageManifest, Index};
 use verdict_core::refusal::{Refusal, RefusalCode};
 use verdict_core::statement;
 
+use crate::attached::{self, Attached};
 use crate::error::RegistryError;
 use crate::find::MARKER;
 use crate::folder::Folder;
@@ -22,7 +23,10 @@ use crate::world;
 
 const LAYOUT_VERSION: &str = "1.0.0";
 const INDEX: &str = "index.json";
-const BLOBS: &str = "blobs/sha256";
+pub(crate) const BLOBS: &str = "blobs/sha256";
+const REFERRERS_TAG_PREFIX: &str = "sha256-";
+/// How many indexes inside the index are looked into.
+const INNER_MAX: usize = 16;
 /// The config of an image that has nothing to say, as the image specification writes it.
 const EMPTY: &[u8] = b"{}";
 
@@ -76,17 +80,13 @@ impl Layout {
         if !names.is_empty() && folder.read(MARKER, oci::MANIFEST_BYTES_MAX).is_err() {
             return Err(RegistryError::Occupied(folder.path().into()));
         }
-        let marker = Marker { image_layout_version: LAYOUT_VERSION.into() };
         // First, so that what an interruption leaves behind is a layout to go on with.
-        folder.write("", MARKER, jcs::canonical(&marker)?.as_bytes())?;
+        write_marker(&folder)?;
         folder.create_folders(BLOBS)?;
-        let mut image = Descriptor::of(oci::MANIFEST_MEDIA_TYPE, &artifact.manifest_bytes);
+        let image = image_descriptor(&artifact.manifest_bytes, &manifest);
         // What is named comes before what names it.
         for blob in [&artifact.component, &artifact.config, &artifact.manifest_bytes] {
             folder.write(BLOBS, &Digest::of(blob).hex(), blob)?;
-        }
-        if let Some(version) = manifest.annotations.get(oci::VERSION_ANNOTATION) {
-            image.annotations.insert(oci::REF_NAME_ANNOTATION.into(), version.clone());
         }
         folder.write("", INDEX, jcs::canonical(&Index::new(vec![image.clone()]))?.as_bytes())?;
         let layout = Self { folder, image };
@@ -111,7 +111,7 @@ impl Layout {
                 format!("`{reference}` has layout version `{version}`; expected `{LAYOUT_VERSION}`");
             return Err(Refusal::new(RefusalCode::MalformedArtifact, message));
         }
-        let image = the_image(&index(&folder)?, folder.path())?;
+        let image = the_image(&whole_index(&folder)?, &folder.path().display().to_string())?;
         Ok(Self { folder, image })
     }
 
@@ -150,6 +150,15 @@ impl Layout {
         })
     }
 
+    /// What it holds, as the image says it; nobody has verified it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn summary(&self) -> Result<Summary, Refusal> {
+        let (_, manifest) = self.manifest()?;
+        Ok(Summary::of(self.image.digest, &manifest, self.attached()?.len()))
+    }
+
     /// Copies what it holds, and nothing else that lies in the folder, into another one.
     ///
     /// # Errors
@@ -172,17 +181,27 @@ impl Layout {
         let mut descriptor = Descriptor::of(oci::MANIFEST_MEDIA_TYPE, &manifest);
         descriptor.artifact_type = Some(statement::MEDIA_TYPE.into());
         let digest = descriptor.digest;
-        let mut referrers = self.referrers()?;
-        if referrers.iter().any(|referrer| referrer.digest == digest) {
+        if self.referrers()?.iter().any(|referrer| referrer.digest == digest) {
             return Ok(digest);
         }
-        referrers.push(descriptor);
-        check_count(&referrers, &self.path_text())?;
+        attached::check_count(self.listed_statements()?.len() + 1, &self.path_text())?;
         for blob in [EMPTY, envelope, &manifest] {
             self.folder.write(BLOBS, &Digest::of(blob).hex(), blob)?;
         }
-        self.write_referrers(referrers)?;
+        self.list_referrers(vec![descriptor])?;
         Ok(digest)
+    }
+
+    /// Names more of what is attached to the image. What they name is there already.
+    pub(crate) fn list_referrers(&self, more: Vec<Descriptor>) -> Result<(), RegistryError> {
+        let mut referrers = self.referrers()?;
+        let before = referrers.len();
+        for descriptor in more {
+            if !referrers.iter().any(|referrer| referrer.digest == descriptor.digest) {
+                referrers.push(descriptor);
+            }
+        }
+        if referrers.len() == before { Ok(()) } else { self.write_referrers(referrers) }
     }
 
     fn referrer(&self, envelope: &[u8]) -> ImageManifest {
@@ -200,24 +219,17 @@ impl Layout {
 
     /// Replaces the index of referrers under the tag where clients look for it, when a registry has no API for it.
     fn write_referrers(&self, referrers: Vec<Descriptor>) -> Result<(), RegistryError> {
-        let bytes = jcs::canonical(&Index::new(referrers))?.into_bytes();
-        self.folder.write(BLOBS, &Digest::of(&bytes).hex(), &bytes)?;
-        let mut descriptor = Descriptor::of(oci::INDEX_MEDIA_TYPE, &bytes);
-        descriptor.annotations.insert(oci::REF_NAME_ANNOTATION.into(), self.referrers_tag());
+        let tag_of_referrers = referrers_tag(self.image.digest);
         let mut index = index(&self.folder)?;
-        index.manifests.retain(|entry| tag(entry) != Some(&self.referrers_tag()));
-        index.manifests.push(descriptor);
+        index.manifests.retain(|entry| tag(entry) != Some(&tag_of_referrers));
+        index.manifests.push(write_referrers_index(&self.folder, self.image.digest, referrers)?);
         self.folder.write("", INDEX, jcs::canonical(&index)?.as_bytes())
-    }
-
-    /// The fallback tag of the OCI Distribution specification.
-    fn referrers_tag(&self) -> String {
-        format!("sha256-{}", self.image.digest.hex())
     }
 
     fn referrers(&self) -> Result<Vec<Descriptor>, Refusal> {
         let index = index(&self.folder)?;
-        let Some(descriptor) = index.manifests.iter().find(|entry| tag(entry) == Some(&self.referrers_tag()))
+        let tag_of_referrers = referrers_tag(self.image.digest);
+        let Some(descriptor) = index.manifests.iter().find(|entry| tag(entry) == Some(&tag_of_referrers))
         else {
             return Ok(Vec::new());
         };
@@ -225,56 +237,155 @@ impl Layout {
         Ok(parse_index(&bytes, &self.path_text())?.manifests)
     }
 
-    /// The envelopes that are attached as authors' statements. Attachments of other kinds are not looked at.
+    /// The envelopes that are attached as statements. Attachments of other kinds are not looked at.
     fn statements(&self) -> Result<Vec<Vec<u8>>, Refusal> {
+        let read = |attached: &Attached| {
+            let (config, envelope) = (attached.config(), attached.envelope());
+            // It says nothing, but a layout is whole or refused.
+            self.blob(config.0, config.1)?;
+            self.blob(envelope.0, envelope.1)
+        };
+        self.attached()?.iter().map(read).collect()
+    }
+
+    /// The manifests that attach them.
+    pub(crate) fn attached(&self) -> Result<Vec<Attached>, Refusal> {
+        let what = self.path_text();
+        let parse = |listed: &Descriptor| {
+            let bytes = self.blob(listed, oci::MANIFEST_BYTES_MAX)?;
+            Attached::parse(listed, bytes, self.image.digest, &what)
+        };
+        let listed = self.listed_statements()?;
+        attached::check_count(listed.len(), &what)?;
+        listed.iter().map(parse).collect()
+    }
+
+    fn listed_statements(&self) -> Result<Vec<Descriptor>, Refusal> {
         let mut referrers = self.referrers()?;
         referrers.retain(|referrer| referrer.artifact_type.as_deref() == Some(statement::MEDIA_TYPE));
-        check_count(&referrers, &self.path_text())?;
-        referrers.iter().map(|referrer| self.statement(referrer)).collect()
+        Ok(referrers)
     }
 
-    fn statement(&self, referrer: &Descriptor) -> Result<Vec<u8>, Refusal> {
-        let bytes = self.blob(referrer, oci::MANIFEST_BYTES_MAX)?;
-        let manifest: ImageManifest = parse(&bytes, oci::MANIFEST_BYTES_MAX, &self.path_text())?;
-        if manifest.subject.as_ref().map(|subject| subject.digest) != Some(self.image.digest) {
-            let message = format!("a statement in `{}` is attached to another image", self.path_text());
-            return Err(Refusal::new(RefusalCode::WrongSubject, message));
-        }
-        let layer = the_layer(&manifest, &self.path_text())?;
-        if layer.media_type != dsse::MEDIA_TYPE {
-            let message = format!("a statement in `{}` is not a DSSE envelope", self.path_text());
-            return Err(Refusal::new(RefusalCode::WrongMediaType, message));
-        }
-        // It says nothing, but a layout is whole or refused.
-        self.blob(&manifest.config, oci::CONFIG_BYTES_MAX)?;
-        self.blob(layer, ENVELOPE_BYTES_MAX)
-    }
-
-    fn manifest(&self) -> Result<(Vec<u8>, ImageManifest), Refusal> {
+    /// The image manifest, as it is and read.
+    pub(crate) fn manifest(&self) -> Result<(Vec<u8>, ImageManifest), Refusal> {
         let bytes = self.blob(&self.image, oci::MANIFEST_BYTES_MAX)?;
         let manifest = parse(&bytes, oci::MANIFEST_BYTES_MAX, &self.path_text())?;
         Ok((bytes, manifest))
     }
 
-    fn blob(&self, descriptor: &Descriptor, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
-        let bytes = self.folder.read(&format!("{BLOBS}/{}", descriptor.digest.hex()), bytes_max)?;
-        if descriptor.describes(&bytes) {
-            return Ok(bytes);
-        }
-        let message = format!(
-            "the blob {} of `{}` should have {} bytes; it has {} and digest {}",
-            descriptor.digest,
-            self.path_text(),
-            descriptor.size,
-            bytes.len(),
-            Digest::of(&bytes)
-        );
-        Err(Refusal::new(RefusalCode::DigestMismatch, message))
+    /// A blob of at most `bytes_max` bytes, checked against its descriptor.
+    pub(crate) fn blob(&self, descriptor: &Descriptor, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+        blob(&self.folder, descriptor, bytes_max)
     }
 
     fn path_text(&self) -> String {
         self.folder.path().display().to_string()
     }
+}
+
+/// What an image says that it is. Nobody has verified it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The image.
+    pub image: Digest,
+    /// The policy's name, if it has one.
+    pub policy: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The component.
+    pub component: Option<Digest>,
+    /// How large the component is, in bytes.
+    pub component_bytes: Option<u64>,
+    /// How many statements are attached.
+    pub statements: usize,
+}
+
+impl Summary {
+    pub(crate) fn of(image: Digest, manifest: &ImageManifest, statements: usize) -> Self {
+        let annotation = |name: &str| manifest.annotations.get(name).cloned();
+        let component = manifest.layers.first();
+        Self {
+            image,
+            policy: annotation(oci::TITLE_ANNOTATION),
+            version: annotation(oci::VERSION_ANNOTATION),
+            component: component.map(|component| component.digest),
+            component_bytes: component.map(|component| component.size),
+            statements,
+        }
+    }
+}
+
+/// The entry of an image in the index of a layout.
+pub(crate) fn image_descriptor(manifest_bytes: &[u8], manifest: &ImageManifest) -> Descriptor {
+    let mut image = Descriptor::of(oci::MANIFEST_MEDIA_TYPE, manifest_bytes);
+    if let Some(version) = manifest.annotations.get(oci::VERSION_ANNOTATION) {
+        image.annotations.insert(oci::REF_NAME_ANNOTATION.into(), version.clone());
+    }
+    image
+}
+
+/// Says that the folder is a layout.
+pub(crate) fn write_marker(folder: &Folder) -> Result<(), RegistryError> {
+    let marker = Marker { image_layout_version: LAYOUT_VERSION.into() };
+    folder.write("", MARKER, jcs::canonical(&marker)?.as_bytes())
+}
+
+/// Writes the index of a layout that holds an image and what is attached to it, in one step.
+#[cfg(feature = "client")]
+pub(crate) fn write_index(
+    folder: &Folder,
+    image: &Descriptor,
+    referrers: Vec<Descriptor>,
+) -> Result<(), RegistryError> {
+    let mut entries = vec![image.clone()];
+    if !referrers.is_empty() {
+        entries.push(write_referrers_index(folder, image.digest, referrers)?);
+    }
+    folder.write("", INDEX, jcs::canonical(&Index::new(entries))?.as_bytes())
+}
+
+/// Writes the list of what is attached to an image; its entry in the index of the layout.
+fn write_referrers_index(
+    folder: &Folder,
+    image: Digest,
+    referrers: Vec<Descriptor>,
+) -> Result<Descriptor, RegistryError> {
+    let bytes = jcs::canonical(&Index::new(referrers))?.into_bytes();
+    if bytes.len() > oci::MANIFEST_BYTES_MAX {
+        // It would be written, and then not be read.
+        let message = format!("`{}` has too many attachments of {image}", folder.path().display());
+        return Err(Refusal::new(RefusalCode::TooLarge, message).into());
+    }
+    folder.write(BLOBS, &Digest::of(&bytes).hex(), &bytes)?;
+    let mut descriptor = Descriptor::of(oci::INDEX_MEDIA_TYPE, &bytes);
+    descriptor.annotations.insert(oci::REF_NAME_ANNOTATION.into(), referrers_tag(image));
+    Ok(descriptor)
+}
+
+/// The fallback tag of the OCI Distribution specification.
+fn referrers_tag(image: Digest) -> String {
+    format!("{REFERRERS_TAG_PREFIX}{}", image.hex())
+}
+
+/// The path of a blob in a layout.
+pub(crate) fn blob_path(digest: Digest) -> String {
+    format!("{BLOBS}/{}", digest.hex())
+}
+
+fn blob(folder: &Folder, descriptor: &Descriptor, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+    let bytes = folder.read(&blob_path(descriptor.digest), bytes_max)?;
+    if descriptor.describes(&bytes) {
+        return Ok(bytes);
+    }
+    let message = format!(
+        "the blob {} of `{}` should have {} bytes; it has {} and digest {}",
+        descriptor.digest,
+        folder.path().display(),
+        descriptor.size,
+        bytes.len(),
+        Digest::of(&bytes)
+    );
+    Err(Refusal::new(RefusalCode::DigestMismatch, message))
 }
 
 fn tag(entry: &Descriptor) -> Option<&String> {
@@ -284,6 +395,23 @@ fn tag(entry: &Descriptor) -> Option<&String> {
 fn index(folder: &Folder) -> Result<Index, Refusal> {
     let bytes = folder.read(INDEX, oci::MANIFEST_BYTES_MAX)?;
     parse_index(&bytes, &folder.path().join(INDEX).display().to_string())
+}
+
+/// The index, with what other tools put one level below it: an image that was pulled as part of an index.
+fn whole_index(folder: &Folder) -> Result<Index, Refusal> {
+    let mut index = index(folder)?;
+    let is_inner = |entry: &&Descriptor| {
+        entry.media_type == oci::INDEX_MEDIA_TYPE
+            && entry.artifact_type.is_none()
+            && !tag(entry).is_some_and(|tag| tag.starts_with(REFERRERS_TAG_PREFIX))
+    };
+    let inner: Vec<_> = index.manifests.iter().filter(is_inner).take(INNER_MAX).cloned().collect();
+    for descriptor in inner {
+        let bytes = blob(folder, &descriptor, oci::MANIFEST_BYTES_MAX)?;
+        let what = folder.path().join(blob_path(descriptor.digest)).display().to_string();
+        index.manifests.extend(parse_index(&bytes, &what)?.manifests);
+    }
+    Ok(index)
 }
 
 fn parse_index(bytes: &[u8], what: &str) -> Result<Index, Refusal> {
@@ -296,7 +424,7 @@ fn parse_index(bytes: &[u8], what: &str) -> Result<Index, Refusal> {
 }
 
 /// The one image of an index. Attachments that other tools list there say what they are.
-fn the_image(index: &Index, path: &Path) -> Result<Descriptor, Refusal> {
+pub(crate) fn the_image(index: &Index, what: &str) -> Result<Descriptor, Refusal> {
     let is_image =
         |entry: &&Descriptor| entry.media_type == oci::MANIFEST_MEDIA_TYPE && entry.artifact_type.is_none();
     let mut images: Vec<_> = index.manifests.iter().filter(is_image).collect();
@@ -307,7 +435,7 @@ fn the_image(index: &Index, path: &Path) -> Result<Descriptor, Refusal> {
     }
     let names: Vec<_> = images.iter().take(10).map(|image| format!("`{}`", name(image))).collect();
     let held = if names.is_empty() { "no version".into() } else { format!("several: {}", names.join(", ")) };
-    let message = format!("`{}` must hold one version of a policy; it holds {held}", path.display());
+    let message = format!("`{what}` must hold one version of a policy; it holds {held}");
     Err(Refusal::new(RefusalCode::MalformedArtifact, message))
 }
 
@@ -315,7 +443,8 @@ fn name(image: &Descriptor) -> String {
     tag(image).map_or_else(|| image.digest.to_string(), |tag| tag.chars().take(80).collect())
 }
 
-fn the_layer<'m>(manifest: &'m ImageManifest, path: &str) -> Result<&'m Descriptor, Refusal> {
+/// The one layer of an image. `path` is for messages.
+pub(crate) fn the_layer<'m>(manifest: &'m ImageManifest, path: &str) -> Result<&'m Descriptor, Refusal> {
     match manifest.layers.as_slice() {
         [layer] => Ok(layer),
         layers => {
@@ -325,15 +454,12 @@ fn the_layer<'m>(manifest: &'m ImageManifest, path: &str) -> Result<&'m Descript
     }
 }
 
-fn check_count(referrers: &[Descriptor], path: &str) -> Result<(), Refusal> {
-    if referrers.len() <= STATEMENTS_MAX {
-        return Ok(());
-    }
-    let message = format!("`{path}` has {} statements; at most {STATEMENTS_MAX} are read", referrers.len());
-    Err(Refusal::new(RefusalCode::TooLarge, message))
-}
-
-fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], bytes_max: usize, what: &str) -> Result<T, Refusal> {
+/// Reads a document that `what` names in messages.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    bytes: &[u8],
+    bytes_max: usize,
+    what: &str,
+) -> Result<T, Refusal> {
     json::parse(bytes, bytes_max).map_err(|error| {
         let code = match error {
             json::JsonError::TooLarge { .. } => RefusalCode::TooLarge,
@@ -348,6 +474,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
     use std::fs;
+    use verdict_core::artifact::STATEMENTS_MAX;
 
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
@@ -469,6 +596,25 @@ mod tests {
         let refusal = Layout::open(temporary.path()).unwrap_err();
         assert_eq!(refusal.code, RefusalCode::MalformedArtifact);
         assert!(refusal.message.contains("`1.0.0`") && refusal.message.contains("`2.0.0`"), "{refusal}");
+    }
+
+    /// Some tools write what they pull one level below the index.
+    #[test]
+    fn finds_a_version_one_level_below_the_index() {
+        let temporary = tempfile::tempdir().unwrap();
+        let layout = create(temporary.path(), "1.0.0");
+        let inner = fs::read(temporary.path().join(INDEX)).unwrap();
+        fs::write(temporary.path().join(blob_path(Digest::of(&inner))), &inner).unwrap();
+        let entry = Descriptor::of(oci::INDEX_MEDIA_TYPE, &inner);
+        let outer = json!({"schemaVersion": 2, "manifests": [entry]});
+        fs::write(temporary.path().join(INDEX), outer.to_string()).unwrap();
+        let found = Layout::open(temporary.path()).unwrap();
+        assert_eq!(found.image_digest(), layout.image_digest());
+        found.attach_statement(b"statement").unwrap();
+        assert_eq!(Layout::open(temporary.path()).unwrap().fetch().unwrap().statements, [b"statement"]);
+
+        fs::write(temporary.path().join(blob_path(Digest::of(&inner))), b"{}").unwrap();
+        assert_eq!(Layout::open(temporary.path()).unwrap_err().code, RefusalCode::DigestMismatch);
     }
 
     #[test]
