@@ -22,9 +22,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod attached;
 #[cfg(feature = "catalogue")]
 pub mod catalogue;
-mod attached;
 mod error;
 mod find;
 mod folder;
