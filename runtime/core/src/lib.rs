@@ -66,6 +66,7 @@ pub mod manifest;
 pub mod name;
 pub mod oci;
 pub mod outcome;
+pub mod patch;
 pub mod pointer;
 pub mod record;
 pub mod refusal;
