@@ -1,4 +1,4 @@
-//! Names of tenants, policies and rules.
+//! Names of tenants, policies, channels and rules.
 
 use std::fmt;
 use std::str::FromStr;
@@ -144,6 +144,34 @@ impl fmt::Display for PolicyName {
 
 text_newtype!(PolicyName);
 
+/// The name of a channel of a policy, a DNS label such as `production`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ChannelName(String);
+
+impl ChannelName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ChannelName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_label(text) { Ok(Self(text.into())) } else { Err(NameError::new(text, "channel name", LABEL)) }
+    }
+}
+
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_newtype!(ChannelName);
+
 /// The name of a rule that a policy answers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
@@ -195,6 +223,9 @@ mod tests {
         let long = "a".repeat(64);
         for text in ["", "/", "a/", "/a", "a/b/c", "..", "A", "a_b", "-a", "a-", "a b", "é", &long] {
             assert!(text.parse::<PolicyName>().is_err(), "{text}");
+        }
+        for text in ["", "A", "a b", "é", "a\n", "a/b", "a@b"] {
+            assert!(text.parse::<ChannelName>().is_err(), "{text}");
         }
         for text in ["", "A", "a b", "é", "a\n"] {
             assert!(text.parse::<RuleName>().is_err(), "{text}");

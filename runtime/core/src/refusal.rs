@@ -29,6 +29,11 @@ macro_rules! refusals {
                 match self { $(Self::$name => $remedy,)* }
             }
 
+            /// The place in the table, which is the order of the checks.
+            pub(crate) const fn place(self) -> usize {
+                self as usize
+            }
+
             /// The refusal with this code.
             pub fn from_code(code: &str) -> Option<Self> {
                 match code { $($code => Some(Self::$name),)* _ => None }
@@ -62,6 +67,8 @@ refusals! {
         "wait, or correct the key's `not_before` in the trust file";
     KeyExpired, "key-expired", "the author's key is not valid any more",
         "sign with a newer key, or extend the key's `not_after` in the trust file";
+    KeyRevoked, "key-revoked", "a key that signed is revoked",
+        "have it signed with another key; if it is revoked by mistake, publish revocations without it";
     MalformedStatement, "malformed-statement", "the signed statement is not well formed",
         "sign the artifact again with a matching version of `verdict`";
     MalformedManifest, "malformed-manifest", "the signed manifest cannot be used",
@@ -76,10 +83,40 @@ refusals! {
         "grant the author this policy in the trust file, or have it signed by somebody who may";
     MalformedTrust, "malformed-trust", "the trust file cannot be used",
         "correct the trust file; `verdict keys new` writes one to start from";
+    TrustGap, "trust-gap", "a version of the signed trust policy does not follow the one before",
+        "fetch the versions between them; the chain from the last accepted version must be whole";
     TrustExpired, "trust-expired", "the trust policy has expired",
         "renew the trust file: review it, raise its `version` and set a later `expires`";
     TrustRollback, "trust-rollback", "the trust policy is older than one that was seen here before",
         "restore the newer trust file, or give this one a higher `version`";
+    ClockBehind, "clock-behind", "the host's clock is behind a time at which it decided before",
+        "set the clock; if it was ahead by mistake, correct `time` in the state folder's `seen.json`";
+    RevocationsMissing, "revocations-missing", "the trust policy names revokers, and there are no revocations",
+        "publish revocations, be it empty ones, or fetch those that there are";
+    WrongDocument, "wrong-document", "a signed document is of another kind, policy, channel or tenant than asked for",
+        "fetch it again; if it stays so, somebody put it in the place of another";
+    MalformedDocument, "malformed-document", "a signed document is not well formed",
+        "sign it again with a matching version of `verdict`";
+    TooFewSigners, "too-few-signers", "fewer people signed a document than must",
+        "have it signed by others, too; a person counts once, however many keys they use";
+    DocumentNotYetValid, "document-not-yet-valid", "a signed document was issued in the future",
+        "check the clocks of this host and of who signed it";
+    DocumentExpired, "document-expired", "a signed document has expired",
+        "fetch a newer one; if there is none, have it signed again with a later `expires`";
+    DocumentRollback, "document-rollback", "a signed document is older than one that was seen here before",
+        "fetch the newer one; to go back to an older version, publish it under a higher `sequence`";
+    Equivocation, "equivocation", "two signed documents of the same sequence differ",
+        "find out who signed both; publish the right one under a higher `sequence`";
+    NotReleased, "not-released", "the channel does not name this version, image and statement",
+        "promote the version to the channel, or fetch the one that it names";
+    WrongData, "wrong-data", "the data is not the snapshot that the channel names, or not the tenant's",
+        "fetch the snapshot that is named; if it stays so, somebody changed it";
+    Revoked, "revoked", "the version, or something that it is made of, is revoked",
+        "publish another version; if it is revoked by mistake, publish revocations without it";
+    NotApproved, "not-approved", "fewer people approved the version than the trust policy asks for",
+        "have others approve it with `verdict approve`, none of them its author";
+    MissingStatement, "missing-statement", "a statement that the trust policy asks for is missing, or says something else",
+        "attach the statement, signed by an attester of the trust policy";
     VersionRollback, "version-rollback", "a newer version of the policy was seen here before",
         "publish what should run under a higher version";
     MalformedComponent, "malformed-component", "the component is not valid WebAssembly of the kinds that are run",

@@ -1,5 +1,14 @@
-//! The author's statement: an in-toto Statement (v1) that ties a manifest to a component and its OCI image.
+//! What is attached to an image: in-toto Statements (v1) in DSSE envelopes of payload type [`MEDIA_TYPE`].
 //! <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md>
+//!
+//! - The author's [`Statement`] ties a manifest to a component and its OCI image. Its subjects are `component` and
+//!   `oci-manifest`, its `predicateType` is [`PREDICATE_TYPE`], its predicate the manifest.
+//! - An [`Attestation`] is about such a statement. Its one subject is `statement`, with the digest of the statement's
+//!   payload. An [`Approval`] is one of type [`APPROVAL_TYPE`] whose predicate is
+//!   `{"policy": "bank/loan", "version": "1.2.0", "comment": "…"}`, the comment optional. A trust policy's rules may
+//!   ask for any other type: tests, provenance, review.
+
+mod attestation;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +18,8 @@ use crate::jcs::{self, JcsError};
 use crate::json::{self, JsonError};
 use crate::key::SecretKey;
 use crate::manifest::{Manifest, ManifestError};
+
+pub use attestation::{APPROVAL_TYPE, Approval, Attestation};
 
 /// The media type of a statement, and the payload type of its envelope.
 pub const MEDIA_TYPE: &str = "application/vnd.in-toto+json";
@@ -50,6 +61,9 @@ pub enum StatementError {
         "the statement must have exactly the subjects `{COMPONENT}` and `{OCI_MANIFEST}`, each with a `sha256`"
     )]
     Subjects,
+    /// Its subject is not an author's statement.
+    #[error("the statement must have exactly the subject `statement`, with a `sha256`")]
+    NotAboutStatement,
     /// Its manifest cannot be used.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
