@@ -37,7 +37,10 @@ pub struct NewApiKey {
 impl fmt::Debug for NewApiKey {
     /// Without the hash, so that it is in no log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewApiKey").field("id", &self.id).field("tenant", &self.tenant).finish_non_exhaustive()
+        f.debug_struct("NewApiKey")
+            .field("id", &self.id)
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,14 +99,20 @@ pub struct StoredResponse {
 impl fmt::Debug for StoredResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let body = format_args!("{} bytes", self.body.len());
-        f.debug_struct("StoredResponse").field("status", &self.status).field("body", &body).finish_non_exhaustive()
+        f.debug_struct("StoredResponse")
+            .field("status", &self.status)
+            .field("body", &body)
+            .finish_non_exhaustive()
     }
 }
 
 /// The columns of an API key, in the order that [`ApiKeyEntry::read`] has.
 macro_rules! api_keys {
     ($rest:literal) => {
-        concat!("SELECT id, tenant, person, roles, created_ms, expires_ms, revoked_ms, etag FROM api_keys ", $rest)
+        concat!(
+            "SELECT id, tenant, person, roles, created_ms, expires_ms, revoked_ms, etag FROM api_keys ",
+            $rest
+        )
     };
 }
 
@@ -161,7 +170,11 @@ fn recall(caller: &str, key: &str, now: Timestamp) -> Result<Sql, CatalogueError
 fn recalled(row: Option<Row>, key: &str, request: Digest) -> Result<Option<StoredResponse>, CatalogueError> {
     let Some(row) = row else { return Ok(None) };
     if row.digest(0)? != request {
-        return Err(CatalogueError::conflict("idempotency key", key, "used for another request; take a new one"));
+        return Err(CatalogueError::conflict(
+            "idempotency key",
+            key,
+            "used for another request; take a new one",
+        ));
     }
     let status = u16::try_from(row.number(1)?).map_err(|_| CatalogueError::Corrupt { what: "status" })?;
     Ok(Some(StoredResponse { status, headers: row.json(2)?, body: row.bytes(3)? }))

@@ -7,7 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Decode, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction, Type};
 use verdict_core::digest::Digest;
 use verdict_core::time::Timestamp;
@@ -222,7 +224,9 @@ impl Database {
     /// The only row of a reading statement, if there is one.
     pub(super) async fn one(&self, sql: Sql) -> Result<Option<Row>, CatalogueError> {
         Ok(match self {
-            Self::Sqlite { readers, .. } => bound!(Sqlite, sql).fetch_optional(readers).await?.map(Row::Sqlite),
+            Self::Sqlite { readers, .. } => {
+                bound!(Sqlite, sql).fetch_optional(readers).await?.map(Row::Sqlite)
+            }
             Self::Postgres(pool) => bound!(Postgres, sql).fetch_optional(pool).await?.map(Row::Postgres),
         })
     }
@@ -273,7 +277,9 @@ impl Work {
     pub(super) async fn one(&mut self, sql: Sql) -> Result<Option<Row>, CatalogueError> {
         Ok(match self {
             Self::Sqlite(work) => bound!(Sqlite, sql).fetch_optional(&mut **work).await?.map(Row::Sqlite),
-            Self::Postgres(work) => bound!(Postgres, sql).fetch_optional(&mut **work).await?.map(Row::Postgres),
+            Self::Postgres(work) => {
+                bound!(Postgres, sql).fetch_optional(&mut **work).await?.map(Row::Postgres)
+            }
         })
     }
 

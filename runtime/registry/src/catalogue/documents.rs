@@ -319,7 +319,8 @@ impl Write {
         let select = "SELECT sequence, digest FROM documents WHERE kind = $1 AND scope = $2 \
                       ORDER BY sequence DESC LIMIT 1";
         let newest = self.work.one(named(&new.name, select)).await?;
-        let newest = newest.map(|row| Ok::<_, CatalogueError>((row.number(0)?, row.digest(1)?))).transpose()?;
+        let newest =
+            newest.map(|row| Ok::<_, CatalogueError>((row.number(0)?, row.digest(1)?))).transpose()?;
         if newest == Some((new.sequence, new.digest)) {
             return Ok(Put::Unchanged);
         }
@@ -390,6 +391,8 @@ mod tests {
             assert_eq!(DocumentName::stored(name.kind(), name.scope()).unwrap(), name);
         }
         assert!(DocumentName::stored(DocumentKind::Channel, "bank/loan").is_err());
-        assert!(DocumentName::channel(&policy, "a@b").is_err() && DocumentName::channel(&policy, "").is_err());
+        assert!(
+            DocumentName::channel(&policy, "a@b").is_err() && DocumentName::channel(&policy, "").is_err()
+        );
     }
 }

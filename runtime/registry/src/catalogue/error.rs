@@ -11,7 +11,9 @@ pub enum CatalogueError {
     #[error("the address of a catalogue is `sqlite:PATH` or `postgres://USER@HOST/DATABASE`, not this")]
     Address,
     /// A newer version has written the database.
-    #[error("the catalogue has schema {found}, this version knows {known}; run the version that wrote it, or a newer one")]
+    #[error(
+        "the catalogue has schema {found}, this version knows {known}; run the version that wrote it, or a newer one"
+    )]
     Newer {
         /// The schema of the database.
         found: u64,
@@ -52,7 +54,9 @@ pub enum CatalogueError {
         found: Etag,
     },
     /// A document does not follow the one that is the newest.
-    #[error("document `{name}` is at sequence {found}, so {offered} cannot follow {after}; read it and sign a higher one")]
+    #[error(
+        "document `{name}` is at sequence {found}, so {offered} cannot follow {after}; read it and sign a higher one"
+    )]
     Sequence {
         /// The document.
         name: String,

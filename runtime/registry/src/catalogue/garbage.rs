@@ -78,7 +78,11 @@ impl Write {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn unlink_idle(&mut self, linked_before: Timestamp, limit: Limit) -> Result<u64, CatalogueError> {
+    pub async fn unlink_idle(
+        &mut self,
+        linked_before: Timestamp,
+        limit: Limit,
+    ) -> Result<u64, CatalogueError> {
         let over = "DELETE FROM pins WHERE (digest, holder) IN \
                     (SELECT digest, holder FROM pins WHERE until_ms <= $1 LIMIT $2)";
         self.work.run(sql(over).time(self.change.at).number(limit.rows() as u64)).await?;

@@ -36,6 +36,7 @@ mod page;
 mod policies;
 mod push;
 mod repositories;
+mod uploads;
 mod versions;
 mod word;
 mod write;

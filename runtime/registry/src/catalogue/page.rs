@@ -75,7 +75,12 @@ impl Etag {
     }
 
     /// Whether the caller has seen this version, when it says which one it has seen (`If-Match`).
-    pub(super) fn expect(self, seen: Option<Self>, what: &'static str, name: &str) -> Result<(), CatalogueError> {
+    pub(super) fn expect(
+        self,
+        seen: Option<Self>,
+        what: &'static str,
+        name: &str,
+    ) -> Result<(), CatalogueError> {
         match seen {
             Some(expected) if expected != self => {
                 Err(CatalogueError::Stale { what, name: name.into(), expected, found: self })
@@ -106,7 +111,10 @@ impl FromStr for Etag {
 /// Refuses a text that is too long, or that PostgreSQL would refuse and SQLite would not.
 pub(super) fn check_text(what: &'static str, text: &str, bytes_max: usize) -> Result<(), CatalogueError> {
     if text.len() > bytes_max {
-        return Err(CatalogueError::invalid(what, format!("it has {} bytes; at most {bytes_max}", text.len())));
+        return Err(CatalogueError::invalid(
+            what,
+            format!("it has {} bytes; at most {bytes_max}", text.len()),
+        ));
     }
     if text.contains('\0') {
         return Err(CatalogueError::invalid(what, "it contains a zero byte; leave it out"));

@@ -123,7 +123,8 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn tenant(&self, name: &Tenant) -> Result<Option<TenantEntry>, CatalogueError> {
-        let select = sql("SELECT name, description, created_ms, etag FROM tenants WHERE name = $1").text(name);
+        let select =
+            sql("SELECT name, description, created_ms, etag FROM tenants WHERE name = $1").text(name);
         self.database().one(select).await?.as_ref().map(TenantEntry::read).transpose()
     }
 
@@ -136,7 +137,8 @@ impl Catalogue {
         after: Option<&Tenant>,
         limit: Limit,
     ) -> Result<Page<TenantEntry>, CatalogueError> {
-        let select = "SELECT name, description, created_ms, etag FROM tenants WHERE name > $1 ORDER BY name LIMIT $2";
+        let select =
+            "SELECT name, description, created_ms, etag FROM tenants WHERE name > $1 ORDER BY name LIMIT $2";
         let select = sql(select).text(after.map_or("", Tenant::as_str)).number(limit.and_one());
         let rows = self.database().all(select).await?;
         Ok(Page::cut(rows.iter().map(TenantEntry::read).collect::<Result<_, _>>()?, limit))
@@ -236,7 +238,11 @@ impl Write {
     /// # Errors
     /// [`CatalogueError::Missing`] without the tenant, [`CatalogueError::Conflict`] when the policy is there, and
     /// when a text is too long.
-    pub async fn create_policy(&mut self, name: &PolicyName, text: &PolicyText) -> Result<Etag, CatalogueError> {
+    pub async fn create_policy(
+        &mut self,
+        name: &PolicyName,
+        text: &PolicyText,
+    ) -> Result<Etag, CatalogueError> {
         let metadata = text.checked()?;
         self.require_tenant(name.tenant()).await?;
         let insert = "INSERT INTO policies (tenant, name, description, category, metadata, state, created_ms, \

@@ -24,7 +24,8 @@ impl Write {
         digest: Digest,
         bytes: u64,
     ) -> Result<Put, CatalogueError> {
-        let update = "UPDATE repository_blobs SET linked_ms = $4 WHERE tenant = $1 AND policy = $2 AND digest = $3";
+        let update =
+            "UPDATE repository_blobs SET linked_ms = $4 WHERE tenant = $1 AND policy = $2 AND digest = $3";
         let update = within(repository, update).text(digest).time(self.change.at);
         if self.work.run(update).await? > 0 {
             return Ok(Put::Unchanged);
@@ -41,7 +42,11 @@ impl Write {
     ///
     /// # Errors
     /// [`CatalogueError::Missing`], or [`CatalogueError::Needed`] when a manifest of the repository names it.
-    pub async fn unlink_blob(&mut self, repository: &PolicyName, digest: Digest) -> Result<(), CatalogueError> {
+    pub async fn unlink_blob(
+        &mut self,
+        repository: &PolicyName,
+        digest: Digest,
+    ) -> Result<(), CatalogueError> {
         self.require_unneeded(repository, digest).await?;
         let delete = "DELETE FROM repository_blobs WHERE tenant = $1 AND policy = $2 AND digest = $3";
         if self.work.run(within(repository, delete).text(digest)).await? == 0 {
@@ -56,7 +61,11 @@ impl Write {
     /// [`CatalogueError::UnknownBlob`] when the repository lacks something that it names, [`CatalogueError::Missing`]
     /// without the tenant, [`CatalogueError::Conflict`] when it is there under another media type, and when
     /// something of it is too long.
-    pub async fn put_manifest(&mut self, repository: &PolicyName, new: &NewManifest) -> Result<Put, CatalogueError> {
+    pub async fn put_manifest(
+        &mut self,
+        repository: &PolicyName,
+        new: &NewManifest,
+    ) -> Result<Put, CatalogueError> {
         let select = "SELECT media_type FROM manifests WHERE tenant = $1 AND policy = $2 AND digest = $3";
         if let Some(row) = self.work.one(within(repository, select).text(new.digest)).await? {
             let found = row.text(0)?;
@@ -71,7 +80,8 @@ impl Write {
         self.check_references(repository, new).await?;
         self.insert_manifest(repository, new).await?;
         for target in new.blobs.union(&new.manifests) {
-            let insert = "INSERT INTO manifest_references (tenant, policy, digest, target) VALUES ($1, $2, $3, $4)";
+            let insert =
+                "INSERT INTO manifest_references (tenant, policy, digest, target) VALUES ($1, $2, $3, $4)";
             self.work.run(within(repository, insert).text(new.digest).text(target)).await?;
         }
         let told = Told::new(EventKind::ManifestPushed, repository.tenant(), repository).digest(new.digest);
@@ -83,9 +93,16 @@ impl Write {
         Ok(Put::Created)
     }
 
-    async fn check_references(&mut self, repository: &PolicyName, new: &NewManifest) -> Result<(), CatalogueError> {
+    async fn check_references(
+        &mut self,
+        repository: &PolicyName,
+        new: &NewManifest,
+    ) -> Result<(), CatalogueError> {
         if new.blobs.len().max(new.manifests.len()) > REFERENCES_MAX {
-            return Err(CatalogueError::invalid("manifest", format!("it names more than {REFERENCES_MAX} blobs")));
+            return Err(CatalogueError::invalid(
+                "manifest",
+                format!("it names more than {REFERENCES_MAX} blobs"),
+            ));
         }
         let blob = "SELECT digest FROM repository_blobs WHERE tenant = $1 AND policy = $2 AND digest = $3";
         let manifest = "SELECT digest FROM manifests WHERE tenant = $1 AND policy = $2 AND digest = $3";
@@ -98,7 +115,11 @@ impl Write {
         Ok(())
     }
 
-    async fn insert_manifest(&mut self, repository: &PolicyName, new: &NewManifest) -> Result<(), CatalogueError> {
+    async fn insert_manifest(
+        &mut self,
+        repository: &PolicyName,
+        new: &NewManifest,
+    ) -> Result<(), CatalogueError> {
         let artifact_type = new.artifact_type.as_deref().unwrap_or_default();
         check_text("media type", &new.media_type, WORD_BYTES_MAX)?;
         check_text("artifact type", artifact_type, WORD_BYTES_MAX)?;
@@ -121,7 +142,11 @@ impl Write {
     /// # Errors
     /// [`CatalogueError::Missing`], or [`CatalogueError::Needed`] when it is the image of a version, attaches a
     /// statement to one, or is part of an index.
-    pub async fn delete_manifest(&mut self, repository: &PolicyName, digest: Digest) -> Result<(), CatalogueError> {
+    pub async fn delete_manifest(
+        &mut self,
+        repository: &PolicyName,
+        digest: Digest,
+    ) -> Result<(), CatalogueError> {
         let version = "SELECT version FROM versions WHERE tenant = $1 AND policy = $2 AND (image = $3 OR image IN \
                        (SELECT image FROM statements WHERE tenant = $1 AND policy = $2 AND manifest = $3)) \
                        ORDER BY seq LIMIT 1";
@@ -142,7 +167,11 @@ impl Write {
     }
 
     /// Refuses when a manifest of the repository names the digest.
-    async fn require_unneeded(&mut self, repository: &PolicyName, digest: Digest) -> Result<(), CatalogueError> {
+    async fn require_unneeded(
+        &mut self,
+        repository: &PolicyName,
+        digest: Digest,
+    ) -> Result<(), CatalogueError> {
         let select = "SELECT digest FROM manifest_references WHERE tenant = $1 AND policy = $2 AND target = $3 \
                       ORDER BY digest LIMIT 1";
         match self.work.one(within(repository, select).text(digest)).await? {
@@ -218,7 +247,8 @@ impl Write {
         tag: &Tag,
         seen: Option<Etag>,
     ) -> Result<Option<TagEntry>, CatalogueError> {
-        let select = "SELECT tag, digest, updated_ms, etag FROM tags WHERE tenant = $1 AND policy = $2 AND tag = $3";
+        let select =
+            "SELECT tag, digest, updated_ms, etag FROM tags WHERE tenant = $1 AND policy = $2 AND tag = $3";
         let row = self.work.one(within(repository, select).text(tag)).await?;
         let there = row.as_ref().map(TagEntry::read).transpose()?;
         // A tag that is not there is at version 0, which nobody has seen.

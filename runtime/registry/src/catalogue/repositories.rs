@@ -46,7 +46,10 @@ impl FromStr for Tag {
         if starts && goes_on && text.len() <= TAG_BYTES_MAX {
             Ok(Self(text.into()))
         } else {
-            Err(CatalogueError::invalid("tag", "expected 1 to 128 of A-Z a-z 0-9 _ . -, not beginning with . or -"))
+            Err(CatalogueError::invalid(
+                "tag",
+                "expected 1 to 128 of A-Z a-z 0-9 _ . -, not beginning with . or -",
+            ))
         }
     }
 }
@@ -129,7 +132,12 @@ impl ManifestEntry {
 
 impl TagEntry {
     pub(super) fn read(row: &Row) -> Result<Self, CatalogueError> {
-        Ok(Self { tag: row.parsed(0, "tag")?, digest: row.digest(1)?, updated: row.time(2)?, etag: row.etag(3)? })
+        Ok(Self {
+            tag: row.parsed(0, "tag")?,
+            digest: row.digest(1)?,
+            updated: row.time(2)?,
+            etag: row.etag(3)?,
+        })
     }
 }
 
@@ -175,7 +183,9 @@ impl Catalogue {
     ) -> Result<Option<(PolicyName, u64)>, CatalogueError> {
         let select = "SELECT policy, bytes FROM repository_blobs WHERE digest = $1 AND tenant = $2 \
                       ORDER BY policy LIMIT 1";
-        let Some(row) = self.database().one(sql(select).text(digest).text(tenant)).await? else { return Ok(None) };
+        let Some(row) = self.database().one(sql(select).text(digest).text(tenant)).await? else {
+            return Ok(None);
+        };
         let name = PolicyName::of(tenant.as_str(), &row.text(0)?);
         Ok(Some((name.map_err(|_| CatalogueError::Corrupt { what: "policy name" })?, row.number(1)?)))
     }
@@ -239,7 +249,8 @@ impl Catalogue {
     /// # Errors
     /// When the database fails.
     pub async fn tag(&self, repository: &PolicyName, tag: &Tag) -> Result<Option<TagEntry>, CatalogueError> {
-        let select = "SELECT tag, digest, updated_ms, etag FROM tags WHERE tenant = $1 AND policy = $2 AND tag = $3";
+        let select =
+            "SELECT tag, digest, updated_ms, etag FROM tags WHERE tenant = $1 AND policy = $2 AND tag = $3";
         let row = self.database().one(within(repository, select).text(tag)).await?;
         row.as_ref().map(TagEntry::read).transpose()
     }

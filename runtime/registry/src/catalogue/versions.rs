@@ -167,7 +167,8 @@ impl Catalogue {
     ) -> Result<Page<VersionEntry>, CatalogueError> {
         let select = sql(versions!("seq < $3 ORDER BY seq DESC LIMIT $4"));
         let select = select.text(policy.tenant()).text(policy.name());
-        let rows = self.database().all(select.number(before.unwrap_or(u64::MAX)).number(limit.and_one())).await?;
+        let rows =
+            self.database().all(select.number(before.unwrap_or(u64::MAX)).number(limit.and_one())).await?;
         Ok(Page::cut(rows.iter().map(VersionEntry::read).collect::<Result<_, _>>()?, limit))
     }
 
@@ -198,18 +199,29 @@ impl Write {
     /// # Errors
     /// [`CatalogueError::Missing`] without the policy, [`CatalogueError::Conflict`] when it is archived or when the
     /// version is there with another content.
-    pub async fn publish_version(&mut self, policy: &PolicyName, new: &NewVersion) -> Result<Put, CatalogueError> {
+    pub async fn publish_version(
+        &mut self,
+        policy: &PolicyName,
+        new: &NewVersion,
+    ) -> Result<Put, CatalogueError> {
         let (state, _) = self.seen_policy(policy, None).await?;
         if let Some(there) = self.published(policy, &new.version).await? {
             return if there.content == *new {
                 Ok(Put::Unchanged)
             } else {
-                let found = format!("with image `{}`, and never changes; publish another version", there.content.image);
+                let found = format!(
+                    "with image `{}`, and never changes; publish another version",
+                    there.content.image
+                );
                 Err(CatalogueError::conflict("version", format!("{policy} {}", new.version), found))
             };
         }
         if state == PolicyState::Archived {
-            return Err(CatalogueError::conflict("policy", policy, "it is archived; open it to publish versions"));
+            return Err(CatalogueError::conflict(
+                "policy",
+                policy,
+                "it is archived; open it to publish versions",
+            ));
         }
         self.insert_version(policy, new).await?;
         let told = Told::new(EventKind::VersionPublished, policy.tenant(), policy).digest(new.image);
@@ -300,7 +312,8 @@ impl Write {
             return Ok(Put::Unchanged);
         }
         let told = Told::new(EventKind::StatementAttached, policy.tenant(), policy).digest(new.image);
-        self.tell(told.detail("predicate_type", &new.predicate_type).detail("envelope", new.envelope)).await?;
+        self.tell(told.detail("predicate_type", &new.predicate_type).detail("envelope", new.envelope))
+            .await?;
         Ok(Put::Created)
     }
 }

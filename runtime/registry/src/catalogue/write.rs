@@ -64,8 +64,11 @@ impl Catalogue {
         // In line here rather than at the database: those who wait hold no connection that the first may need.
         let turn = timeout(WRITE_WAIT, self.turn()).await.map_err(|_| CatalogueError::Busy)?;
         let mut work = self.database().begin().await?;
-        let lock =
-            if work.is_postgres() { "SELECT seq FROM event_head FOR UPDATE" } else { "SELECT seq FROM event_head" };
+        let lock = if work.is_postgres() {
+            "SELECT seq FROM event_head FOR UPDATE"
+        } else {
+            "SELECT seq FROM event_head"
+        };
         let row = work.one(sql(lock)).await?;
         let head = row.ok_or(CatalogueError::Corrupt { what: "event head" })?.number(0)?;
         Ok(Write { work, change, before: head, head, news: self.news().teller(), _turn: turn })
@@ -83,7 +86,13 @@ pub(super) struct Told<'a> {
 
 impl<'a> Told<'a> {
     pub(super) fn new(kind: EventKind, tenant: &'a Tenant, subject: impl ToString) -> Self {
-        Self { kind, tenant: Some(tenant), subject: subject.to_string(), digest: None, detail: BTreeMap::new() }
+        Self {
+            kind,
+            tenant: Some(tenant),
+            subject: subject.to_string(),
+            digest: None,
+            detail: BTreeMap::new(),
+        }
     }
 
     pub(super) fn digest(mut self, digest: Digest) -> Self {
@@ -135,7 +144,8 @@ impl Write {
         detail: BTreeMap<String, String>,
     ) -> Result<u64, CatalogueError> {
         check_text("subject", subject, WORD_BYTES_MAX)?;
-        self.tell(Told { kind: EventKind::HostReported, tenant, subject: subject.into(), digest, detail }).await
+        self.tell(Told { kind: EventKind::HostReported, tenant, subject: subject.into(), digest, detail })
+            .await
     }
 
     /// Makes the change last: durable when this returns, and told to those who wait for events.
@@ -168,7 +178,8 @@ impl Write {
 
 /// JSON that is stored beside a row.
 pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<String, CatalogueError> {
-    let text = serde_json::to_string(value).map_err(|error| CatalogueError::invalid("json", error.to_string()))?;
+    let text =
+        serde_json::to_string(value).map_err(|error| CatalogueError::invalid("json", error.to_string()))?;
     check_text("json", &text, JSON_BYTES_MAX)?;
     Ok(text)
 }
