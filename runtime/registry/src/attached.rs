@@ -52,6 +52,14 @@ impl Attached {
     }
 }
 
+/// Whether a manifest is that of a statement, by what it says itself. What others attached may be of any form.
+#[cfg(feature = "client")]
+pub(crate) fn is_statement(manifest_bytes: &[u8]) -> bool {
+    let manifest = verdict_core::json::parse::<ImageManifest>(manifest_bytes, oci::MANIFEST_BYTES_MAX).ok();
+    manifest.and_then(|manifest| manifest.artifact_type).as_deref()
+        == Some(verdict_core::statement::MEDIA_TYPE)
+}
+
 #[cfg(feature = "client")]
 impl Attached {
     /// The manifest.

@@ -425,8 +425,10 @@ fn parse_index(bytes: &[u8], what: &str) -> Result<Index, Refusal> {
 
 /// The one image of an index. Attachments that other tools list there say what they are.
 pub(crate) fn the_image(index: &Index, what: &str) -> Result<Descriptor, Refusal> {
-    let is_image =
-        |entry: &&Descriptor| entry.media_type == oci::MANIFEST_MEDIA_TYPE && entry.artifact_type.is_none();
+    let is_image = |entry: &&Descriptor| {
+        let artifact_type = entry.artifact_type.as_deref().unwrap_or(oci::WASM_CONFIG_MEDIA_TYPE);
+        entry.media_type == oci::MANIFEST_MEDIA_TYPE && artifact_type == oci::WASM_CONFIG_MEDIA_TYPE
+    };
     let mut images: Vec<_> = index.manifests.iter().filter(is_image).collect();
     images.sort_by_key(|image| image.digest);
     images.dedup_by_key(|image| image.digest);

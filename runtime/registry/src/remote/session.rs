@@ -1,6 +1,9 @@
 //! One repository of a registry: the requests of the OCI Distribution specification 1.1 that moving a version takes.
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LINK, LOCATION};
 use reqwest::{Method, StatusCode};
@@ -14,7 +17,7 @@ use verdict_core::statement;
 use super::error::RemoteError;
 use super::reference::{Named, Reference, Repository, Tag};
 use super::wire::{Answer, Call, Wire};
-use crate::attached::Attached;
+use crate::attached::{self, Attached};
 use crate::layout::the_image;
 
 /// The media types of what a version may be stored as.
@@ -26,7 +29,7 @@ const PAGES_MAX: usize = 64;
 /// How many names of a list are kept.
 const NAMES_MAX: usize = 20_000;
 /// How often the list of referrers under a tag is read and written again, when others write it too.
-const MERGES_MAX: usize = 5;
+const MERGES_MAX: usize = 8;
 
 /// The image that a reference means.
 #[derive(Debug, Clone)]
@@ -39,8 +42,15 @@ pub(crate) struct Found {
 pub(crate) struct Referrers {
     /// Whether the registry lists them itself; if not, it is done under a tag.
     pub(crate) by_registry: bool,
-    /// The statements among them.
-    pub(crate) statements: Vec<Descriptor>,
+    /// What may be a statement. Some registries list the type of its config, which says nothing.
+    pub(crate) candidates: Vec<Descriptor>,
+}
+
+impl Referrers {
+    /// Whether a manifest is listed.
+    pub(crate) fn list(&self, digest: Digest) -> bool {
+        self.candidates.iter().any(|candidate| candidate.digest == digest)
+    }
 }
 
 /// An index whose entries keep the members that we do not know.
@@ -221,10 +231,10 @@ impl Session {
         }
     }
 
-    /// The statements among what refers to an image: from the registry, or where it has no list, from the tag.
+    /// What refers to an image: from the registry, or where it has no list, from the tag. It is not asked to filter:
+    /// what it takes something for need not be what that is.
     pub(crate) async fn referrers(&self, image: Digest) -> Result<Referrers, RemoteError> {
-        let filter = statement::MEDIA_TYPE.replace('+', "%2B");
-        let mut next = Some(self.path(&format!("referrers/{image}?artifactType={filter}")));
+        let mut next = Some(self.path(&format!("referrers/{image}")));
         let mut entries = Vec::new();
         for page in 0..PAGES_MAX {
             let Some(url) = next.take() else { break };
@@ -243,14 +253,14 @@ impl Session {
             next = next_page(&self.wire, &answer)?;
         }
         no_more(&self.wire, next.as_deref())?;
-        let statements = statements_of(entries, &self.repository.digested(image))?;
-        Ok(Referrers { by_registry: true, statements })
+        let candidates = candidates(entries, &self.repository.digested(image))?;
+        Ok(Referrers { by_registry: true, candidates })
     }
 
     async fn tagged_referrers(&self, image: Digest) -> Result<Referrers, RemoteError> {
         let entries = self.referrers_index(image).await?.manifests;
-        let statements = statements_of(entries, &self.repository.digested(image))?;
-        Ok(Referrers { by_registry: false, statements })
+        let candidates = candidates(entries, &self.repository.digested(image))?;
+        Ok(Referrers { by_registry: false, candidates })
     }
 
     async fn referrers_index(&self, image: Digest) -> Result<LooseIndex, RemoteError> {
@@ -276,7 +286,8 @@ impl Session {
         statements: &[Descriptor],
     ) -> Result<(), RemoteError> {
         let mut missing = 0;
-        for _ in 0..MERGES_MAX {
+        let pauses = ExponentialBuilder::new().with_min_delay(Duration::from_millis(50)).with_jitter();
+        for pause in pauses.with_max_times(MERGES_MAX).build() {
             let mut index = self.referrers_index(image).await?;
             let listed = |descriptor: &Descriptor| {
                 let digest = descriptor.digest.to_string();
@@ -299,16 +310,26 @@ impl Session {
             }
             let named = Named::Tag(Tag::of_referrers(image));
             self.put_manifest(&named, oci::INDEX_MEDIA_TYPE, bytes.into()).await?;
+            // Those who collide do not go on in step.
+            tokio::time::sleep(pause).await;
         }
         Err(RemoteError::Unlisted { host: self.wire.host().clone(), image, missing })
     }
 
-    /// A statement, as it is attached to the image.
-    pub(crate) async fn attached(&self, listed: &Descriptor, image: Digest) -> Result<Attached, RemoteError> {
-        let named = Named::Digest(listed.digest);
-        let (found, _) = self.manifest(&named).await?.ok_or_else(|| self.missing(&named))?;
-        let what = self.reference(&named).to_string();
-        Ok(Attached::parse(listed, found.bytes.into(), image, &what)?)
+    /// The statements about an image, as they are attached to it.
+    pub(crate) async fn attached(&self, image: Digest) -> Result<Vec<Attached>, RemoteError> {
+        let mut attached = Vec::new();
+        for listed in self.referrers(image).await?.candidates {
+            let named = Named::Digest(listed.digest);
+            let (found, _) = self.manifest(&named).await?.ok_or_else(|| self.missing(&named))?;
+            let what = self.reference(&named).to_string();
+            let is_statement = listed.artifact_type.as_deref() == Some(statement::MEDIA_TYPE)
+                || attached::is_statement(&found.bytes);
+            if is_statement {
+                attached.push(Attached::parse(&listed, found.bytes.into(), image, &what)?);
+            }
+        }
+        Ok(attached)
     }
 
     pub(crate) fn unlisted(&self, image: Digest, missing: usize) -> RemoteError {
@@ -433,22 +454,24 @@ fn media_type(answer: &Answer) -> String {
     })
 }
 
-/// The statements among the entries of a list. What others attached may be of any form.
-fn statements_of(entries: Vec<Value>, image: &Reference) -> Result<Vec<Descriptor>, Refusal> {
-    let is_statement =
-        |entry: &Value| entry.get("artifactType").and_then(Value::as_str) == Some(statement::MEDIA_TYPE);
-    let mut statements: Vec<Descriptor> = Vec::new();
-    for entry in entries.into_iter().filter(is_statement) {
+/// What may be a statement among the entries of a list. What others attached may be of any form.
+fn candidates(entries: Vec<Value>, image: &Reference) -> Result<Vec<Descriptor>, Refusal> {
+    let may_be = |entry: &Value| {
+        let artifact_type = entry.get("artifactType").and_then(Value::as_str).unwrap_or_default();
+        matches!(artifact_type, "" | oci::EMPTY_MEDIA_TYPE | statement::MEDIA_TYPE)
+    };
+    let mut candidates: Vec<Descriptor> = Vec::new();
+    for entry in entries.into_iter().filter(may_be) {
         let descriptor = serde_json::from_value::<Descriptor>(entry).map_err(|error| {
             let message = format!("a statement about `{image}` is listed malformedly: {error}");
             Refusal::new(RefusalCode::MalformedArtifact, message)
         })?;
-        if !statements.iter().any(|statement| statement.digest == descriptor.digest) {
-            statements.push(descriptor);
+        if !candidates.iter().any(|candidate| candidate.digest == descriptor.digest) {
+            candidates.push(descriptor);
         }
     }
-    crate::attached::check_count(statements.len(), &image.to_string())?;
-    Ok(statements)
+    attached::check_count(candidates.len(), &image.to_string())?;
+    Ok(candidates)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], bytes_max: usize, what: &str) -> Result<T, Refusal> {

@@ -84,13 +84,7 @@ impl Source {
     async fn attached(&self, image: Digest) -> Result<Vec<Attached>, RemoteError> {
         match self {
             Self::Folder(layout) => Ok(layout.attached()?),
-            Self::Registry(session, _) => {
-                let mut attached = Vec::new();
-                for listed in session.referrers(image).await?.statements {
-                    attached.push(session.attached(&listed, image).await?);
-                }
-                Ok(attached)
-            }
+            Self::Registry(session, _) => session.attached(image).await,
         }
     }
 
@@ -247,7 +241,7 @@ async fn attach(stored: &Stored, session: &Session) -> Result<(), RemoteError> {
     let mut listed_by_registry = listed.by_registry;
     for attached in &stored.attached {
         let descriptor = attached.descriptor();
-        if listed.statements.iter().any(|listed| listed.digest == descriptor.digest) {
+        if listed.list(descriptor.digest) {
             continue;
         }
         let named = Named::Digest(descriptor.digest);
@@ -271,9 +265,8 @@ async fn confirm(session: &Session, image: Digest, new: &[Descriptor]) -> Result
         }
         // Some registries take their time.
         tokio::time::sleep(CONFIRMATION_WAIT * attempt).await;
-        let listed = session.referrers(image).await?.statements;
-        let is_listed = |new: &Descriptor| listed.iter().any(|listed| listed.digest == new.digest);
-        missing = new.iter().filter(|new| !is_listed(new)).count();
+        let listed = session.referrers(image).await?;
+        missing = new.iter().filter(|new| !listed.list(new.digest)).count();
     }
     if missing == 0 { Ok(()) } else { Err(session.unlisted(image, missing)) }
 }
