@@ -44,12 +44,14 @@ const RATIOS: [(&str, &str, &str, &str); 16] = [
 ];
 
 /// Figures that have a goal of their own.
-const GOALS: [(&str, &str); 6] = [
+const GOALS: [(&str, &str); 8] = [
     ("decide.rust.pristine.p50", "<= 2, and never above 4"),
     ("decide.rust.warm.p50", "<= 1.5"),
     ("fuel.worst.ns", "<= 1.5"),
     ("hostile.neighbour.p99.ratio", "< 2"),
     ("document.scan.gb_s", ">= 1"),
+    ("data.lookup.us", "< 2"),
+    ("data.memory.ratio", "<= 3"),
     ("http.decide.rps", ">= 0.75 of bare, >= 7 times OPA"),
 ];
 

@@ -30,10 +30,11 @@ pub(crate) const INPUT: &str = r#"{"user": "bob", "action": "update", "type": "c
 const PART_TIME_MAX: Duration = Duration::from_secs(400);
 
 /// The parts, in the order in which they run; `BENCH_ONLY` names some of them, with commas.
-const PARTS: [&str; 8] = ["decide", "peers", "document", "fuel", "hostile", "languages", "ledger", "http"];
+const PARTS: [&str; 9] =
+    ["decide", "peers", "document", "data", "fuel", "hostile", "languages", "ledger", "http"];
 
 /// Programs of the engine that measure by themselves.
-const PROGRAMS: [&str; 4] = ["document", "fuel", "hostile", "languages"];
+const PROGRAMS: [&str; 5] = ["document", "data", "fuel", "hostile", "languages"];
 
 fn main() {
     let mut arguments = std::env::args().skip(1);

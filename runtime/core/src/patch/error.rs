@@ -21,7 +21,9 @@ pub enum PatchErrorKind {
     #[error("the patch is not JSON; send a list of operations")]
     PatchNotJson,
     /// The patch is not an array.
-    #[error("the patch is not a list of operations; write it like `[{{\"op\": \"remove\", \"path\": \"/a\"}}]`")]
+    #[error(
+        "the patch is not a list of operations; write it like `[{{\"op\": \"remove\", \"path\": \"/a\"}}]`"
+    )]
     NotAList,
     /// The patch has more operations than its limit.
     #[error("the patch has more operations than the limit; send it in parts")]
@@ -36,7 +38,9 @@ pub enum PatchErrorKind {
     #[error("`path`, and `from` of move and copy, must be there and be strings")]
     NoPointer,
     /// `path` or `from` is not a JSON Pointer.
-    #[error("`path` or `from` is not a JSON Pointer; it is empty or starts with `/`, with `~` only in `~0` and `~1`")]
+    #[error(
+        "`path` or `from` is not a JSON Pointer; it is empty or starts with `/`, with `~` only in `~0` and `~1`"
+    )]
     NotAPointer,
     /// `value` is missing.
     #[error("add, replace and test need a `value`; `null` is one too")]

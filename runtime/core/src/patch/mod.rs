@@ -44,12 +44,7 @@ pub struct PatchLimits {
 impl Default for PatchLimits {
     /// A document of 256 MiB, a patch of 1 MiB and 10,000 operations, a depth of 128.
     fn default() -> Self {
-        Self {
-            text_bytes_max: 256 << 20,
-            patch_bytes_max: 1 << 20,
-            operations_max: 10_000,
-            depth_max: 128,
-        }
+        Self { text_bytes_max: 256 << 20, patch_bytes_max: 1 << 20, operations_max: 10_000, depth_max: 128 }
     }
 }
 
@@ -62,11 +57,7 @@ impl Default for PatchLimits {
 /// # Errors
 /// When the text, the patch or the result is larger than its limit or is not JSON, or an operation fails; then the
 /// error has its index and its pointer.
-pub fn apply_patch(
-    text: &str,
-    patch: &str,
-    limits: &PatchLimits,
-) -> std::result::Result<String, PatchError> {
+pub fn apply_patch(text: &str, patch: &str, limits: &PatchLimits) -> std::result::Result<String, PatchError> {
     let whole = |kind| PatchError::new(None, None, kind);
     let root = document(text, limits).map_err(whole)?;
     let operations = operations(patch, limits).map_err(whole)?;

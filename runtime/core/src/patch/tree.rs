@@ -116,7 +116,11 @@ impl<'a> Tree<'a> {
             }
             return;
         };
-        let comma = |text: &mut String, first: bool| if !first { text.push(',') };
+        let comma = |text: &mut String, first: bool| {
+            if !first {
+                text.push(',')
+            }
+        };
         match &**open {
             Open::Array(elements) => {
                 text.push('[');

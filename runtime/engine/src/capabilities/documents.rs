@@ -199,7 +199,7 @@ impl State {
                 "the policy read `{pointer}` of the data, which it is not granted"
             )));
         }
-        Ok(question.document(source).and_then(|document| document.find(pointer).copied()))
+        Ok(question.document(source).and_then(|document| document.find(pointer)))
     }
 }
 

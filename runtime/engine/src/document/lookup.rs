@@ -1,34 +1,64 @@
-//! Look-up by JSON Pointer. Its cost depends on the pointer alone (and on the logarithm of an object's size), so that
-//! a price can be put on it before it is done.
+//! Look-up by JSON Pointer. Its cost depends on the pointer alone (and on the logarithm of a size), so that a price can
+//! be put on it before it is done.
 
 use std::borrow::Cow;
 
-use super::{Document, Node};
+use super::marks::Marks;
+use super::node::{Node, Tape};
+use super::walk::Walk;
+use super::{Document, Index, Parsed};
 
 impl Document {
     /// The node at a pointer that is known to be well formed.
-    pub(crate) fn find(&self, pointer: &str) -> Option<&Node> {
-        self.parsed().tape.node(self.place(pointer)?)
+    pub(crate) fn find(&self, pointer: &str) -> Option<Node> {
+        let place = self.place(pointer)?;
+        self.parsed().node(place)
     }
 
     /// The place of that node.
     pub(super) fn place(&self, pointer: &str) -> Option<u32> {
-        let (text, tape) = (&self.parsed().text, &self.parsed().tape);
-        let (mut place, mut rest) = (self.0.root, pointer);
-        while let Some(segments) = rest.strip_prefix('/') {
-            // Segments are short: counting is faster than searching.
-            let length = segments.bytes().take_while(|byte| *byte != b'/').count();
-            let (segment, others) = segments.split_at_checked(length)?;
-            let node = tape.node(place)?;
-            place = if node.is_object() {
-                tape.member(text, node, &reference_token(segment))?
-            } else {
-                tape.element(node, array_index(segment)?)?
-            };
-            rest = others;
+        let Parsed { text, index } = self.parsed();
+        match index {
+            Index::Tape(tape) => on_tape(text, tape, self.0.root, pointer),
+            Index::Marks(marks) => between_marks(text, marks, self.0.root, pointer),
         }
-        Some(place)
     }
+}
+
+fn on_tape(text: &str, tape: &Tape, root: u32, pointer: &str) -> Option<u32> {
+    let (mut place, mut rest) = (root, pointer);
+    while let Some((segment, others)) = first_segment(rest) {
+        let node = tape.node(place)?;
+        place = if node.is_object() {
+            tape.member(text, node, &reference_token(segment))?
+        } else {
+            tape.element(node, array_index(segment)?)?
+        };
+        rest = others;
+    }
+    Some(place)
+}
+
+fn between_marks(text: &str, marks: &Marks, root: u32, pointer: &str) -> Option<u32> {
+    let (mut walk, mut rest) = (Walk::new(marks, text, root), pointer);
+    while let Some((segment, others)) = first_segment(rest) {
+        walk = match walk.byte() {
+            Some(b'{') => marks.member(walk, &reference_token(segment))?,
+            Some(b'[') => marks.element(walk, array_index(segment)?)?,
+            _ => return None,
+        };
+        rest = others;
+    }
+    Some(walk.place())
+}
+
+/// The first segment of a pointer and what follows it; none at its end.
+#[inline(always)]
+fn first_segment(pointer: &str) -> Option<(&str, &str)> {
+    let segments = pointer.strip_prefix('/')?;
+    // Segments are short: counting is faster than searching.
+    let length = segments.bytes().take_while(|byte| *byte != b'/').count();
+    segments.split_at_checked(length)
 }
 
 /// Resolves `~1` and then `~0`, as RFC 6901 section 4 asks.

@@ -4,19 +4,24 @@
 //! surrogates, bounded depth and size), and keeps where each value is. Values materialise when they are read; numbers
 //! keep their text. Nothing here recurses, and no look-up scans more than its pointer.
 //!
-//! From the bytes up: `scan` looks at many at once, `lexeme` knows strings and numbers, `parse` puts them together on a
-//! tape of `node`s, `order` makes the tables of what is large in it, `lookup` finds.
+//! From the bytes up: `scan` looks at many at once, `lexeme` knows strings and numbers, `parse` puts them together and
+//! something keeps them, `lookup` finds. Questions are small: a `tape` of `node`s has each value, `order` makes the
+//! tables of what is large in it. Data may be large: `marking` makes a few `marks`, and a `walk` reads what is between.
 
 mod error;
 mod lexeme;
 mod lookup;
+mod marking;
+mod marks;
 mod node;
 mod order;
 mod parse;
 mod scan;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod text;
+mod walk;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,9 +31,16 @@ use verdict_core::digest::Digest;
 use verdict_core::pointer::Pointer;
 
 pub use error::{DocumentError, DocumentErrorKind};
+use marking::Marking;
+use marks::{Marks, WEIGHT_MAX};
 pub(crate) use node::Node;
 use node::Tape;
+use tape::Growing;
 use text::unescaped;
+
+/// The longest text that gets a tape, in bytes. A tape is the fastest to read, and has up to 16 times the text; longer
+/// texts get marks, which are small.
+const TAPE_TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// How large and how deep a document may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +67,7 @@ pub struct Document(Arc<Inner>);
 
 struct Inner {
     source: Source,
-    /// The place of the outermost value.
+    /// The place of the outermost value: of a tape an index, of marks an offset.
     root: u32,
     digest: OnceLock<Digest>,
 }
@@ -68,7 +80,14 @@ enum Source {
 
 struct Parsed {
     text: String,
-    tape: Tape,
+    index: Index,
+}
+
+/// Where things are in a text.
+enum Index {
+    Tape(Tape),
+    /// Of a large one.
+    Marks(Box<Marks>),
 }
 
 /// One JSON value, without what is inside it.
@@ -103,8 +122,21 @@ impl Document {
         let text = String::from_utf8(bytes).map_err(|error| {
             DocumentError::new(DocumentErrorKind::NotUtf8, error.utf8_error().valid_up_to())
         })?;
-        let tape = parse::parse(&text, limits.depth_max)?;
-        Ok(Self::new(Source::Parsed(Parsed { text, tape }), 0))
+        if text.len() > TAPE_TEXT_BYTES_MAX {
+            return Self::marked(text, limits.depth_max, WEIGHT_MAX);
+        }
+        let tape = parse::parse(&text, limits.depth_max, Growing::new(text.len()))?;
+        Ok(Self::new(Source::Parsed(Parsed { text, index: Index::Tape(tape) }), 0))
+    }
+
+    /// A large document, which stays for long.
+    #[cold]
+    #[inline(never)]
+    fn marked(mut text: String, depth_max: u32, weight_max: u32) -> Result<Self, DocumentError> {
+        let marks = Box::new(parse::parse(&text, depth_max, Marking::new(weight_max))?);
+        text.shrink_to_fit();
+        let root = marks.root;
+        Ok(Self::new(Source::Parsed(Parsed { text, index: Index::Marks(marks) }), root))
     }
 
     fn new(source: Source, root: u32) -> Self {
@@ -128,7 +160,8 @@ impl Document {
         match &self.0.source {
             Source::Parsed(parsed) => &parsed.text,
             Source::Part(whole) => {
-                whole.parsed().tape.node(self.0.root).map_or("", |root| whole.source(root))
+                let parsed = whole.parsed();
+                parsed.node(self.0.root).map_or("", |root| root.source(&parsed.text))
             }
         }
     }
@@ -148,17 +181,17 @@ impl Document {
 
     /// The value at `pointer`.
     pub fn read(&self, pointer: &Pointer) -> Option<Value<'_>> {
-        self.find(pointer.as_str()).map(|node| self.value(node))
+        self.find(pointer.as_str()).map(|node| self.value(&node))
     }
 
     /// The member names of the object at `pointer`, in document order; none if there is no object there.
     pub fn keys(&self, pointer: &Pointer) -> Option<Vec<Cow<'_, str>>> {
-        self.names(self.find(pointer.as_str())?).map(Iterator::collect)
+        self.names(&self.find(pointer.as_str())?).map(Iterator::collect)
     }
 
     /// The exact source text of the value at `pointer`.
     pub fn json(&self, pointer: &Pointer) -> Option<&str> {
-        self.find(pointer.as_str()).map(|node| self.source(node))
+        self.find(pointer.as_str()).map(|node| self.source(&node))
     }
 
     /// What a node is.
@@ -189,14 +222,14 @@ impl Document {
     /// How many bytes the names of an object's members have, before they are made.
     pub(crate) fn names_bytes(&self, node: &Node) -> Option<usize> {
         let text = &self.parsed().text;
-        let bytes = |name: &Node| name.source(text).len() - name.count as usize;
+        let bytes = |name: Node| name.source(text).len() - name.count as usize;
         Some(self.name_nodes(node)?.map(bytes).sum())
     }
 
     /// The names of an object's members, in document order.
     pub(crate) fn names(&self, node: &Node) -> Option<impl Iterator<Item = Cow<'_, str>>> {
         let text = &self.parsed().text;
-        let name = |name: &Node| unescaped(name.source(text), name.escaped());
+        let name = |name: Node| unescaped(name.source(text), name.escaped());
         Some(self.name_nodes(node)?.map(name))
     }
 
@@ -205,9 +238,26 @@ impl Document {
         node.source(&self.parsed().text)
     }
 
-    fn name_nodes(&self, node: &Node) -> Option<impl Iterator<Item = &Node>> {
-        let tape = &self.parsed().tape;
-        node.is_object().then(|| tape.names(*node).filter_map(|place| tape.node(place)))
+    fn name_nodes(&self, node: &Node) -> Option<impl Iterator<Item = Node>> {
+        let Parsed { text, index } = self.parsed();
+        let (tape, marks) = match index {
+            _ if !node.is_object() => return None,
+            Index::Tape(tape) => {
+                (Some(tape.names(*node).filter_map(|place| tape.node(place).copied())), None)
+            }
+            Index::Marks(marks) => (None, Some(marks.names(text, node.start))),
+        };
+        Some(tape.into_iter().flatten().chain(marks.into_iter().flatten()))
+    }
+}
+
+impl Parsed {
+    /// The node at a place: of a tape an index, of marks an offset.
+    fn node(&self, place: u32) -> Option<Node> {
+        match &self.index {
+            Index::Tape(tape) => tape.node(place).copied(),
+            Index::Marks(marks) => marks.node(&self.text, place),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Node {
 }
 
 /// The bit that tells an object from an array.
-const OBJECT: u32 = 1 << 31;
+pub(super) const OBJECT: u32 = 1 << 31;
 
 /// Arrays and objects with more children than this have a table of them, so that finding one takes no walk.
 pub(super) const WALKED_CHILDREN_MAX: u32 = 16;
@@ -64,7 +64,8 @@ impl Node {
     }
 
     /// Whether the content of this name is `name`.
-    fn is_named(&self, text: &str, name: &str) -> bool {
+    #[inline(always)]
+    pub(super) fn is_named(&self, text: &str, name: &str) -> bool {
         if self.escaped() {
             return compare(self.source(text), true, name, false).is_eq();
         }

@@ -8,7 +8,7 @@ use super::text::compare;
 
 /// In objects with more members than this, a duplicate is reported for the first name in order that has one. In others
 /// it is the first member that has the name of an earlier one.
-const REPORTED_AS_READ_MAX: u32 = 8;
+const REPORTED_AS_READ_MAX: usize = 8;
 
 /// Makes the table of an array that has ended, if it needs one; where it begins.
 pub(super) fn array_table(tape: &mut Tape, array: &Node, next: u32) -> u32 {
@@ -23,36 +23,54 @@ pub(super) fn array_table(tape: &mut Tape, array: &Node, next: u32) -> u32 {
 }
 
 /// Refuses an object that has a name twice, and makes the table of a large one; where it begins.
-///
-/// Names are ordered by their hashes, and by their contents only where hashes are the same. So names that were made to
-/// have one hash cost what ordering all by contents would.
 pub(super) fn object_table(
     text: &str,
     tape: &mut Tape,
     object: &Node,
     hashes: Hashes,
 ) -> Result<u32, DocumentError> {
+    let node = |place: u32| tape.node(place).copied().unwrap_or_default();
     if object.count <= WALKED_CHILDREN_MAX {
-        return if hashes.twice { refuse_duplicate(text, tape, object) } else { Ok(()) }.map(|()| 0);
+        let names = || tape.names(*object).map(node);
+        return if hashes.twice { refuse_duplicate(text, names) } else { Ok(()) }.map(|()| 0);
     }
-    let key = |place: u32| u64::from(tape.node(place).map_or(0, |name| name.link)) << 32 | u64::from(place);
-    let mut keys: Vec<u64> = tape.names(*object).map(key).collect();
-    keys.sort_unstable();
-    for same in keys.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|same| same.len() > 1) {
-        let name = |key: &u64| tape.node(place(*key)).copied().unwrap_or_default();
-        let compared = |a: &u64, b: &u64| compared(text, &name(a), &name(b));
-        same.sort_by(compared);
-        if same.array_windows().any(|[a, b]| compared(a, b).is_eq()) {
-            return Err(duplicate_in_order(text, tape, object));
-        }
-    }
+    let mut keys: Vec<u64> = tape.names(*object).map(|place| key(node(place).link, place)).collect();
+    sort(text, &mut keys, node)?;
     let table = offset(tape.tables.len());
     tape.tables.extend(keys.into_iter().map(place));
     Ok(table)
 }
 
+/// Sorts the names of a large object and refuses one that is there twice. `name` knows them by their places, which
+/// ascend as long as keys are not sorted.
+///
+/// They are ordered by their hashes, and by their contents only where hashes are the same. So names that were made to
+/// have one hash cost what ordering all by contents would.
+pub(super) fn sort(text: &str, keys: &mut [u64], name: impl Fn(u32) -> Node) -> Result<(), DocumentError> {
+    let name = |key: &u64| name(place(*key));
+    let compared = |a: &u64, b: &u64| compared(text, &name(a), &name(b));
+    keys.sort_unstable();
+    for same in keys.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|same| same.len() > 1) {
+        same.sort_by(compared);
+        if same.array_windows().any(|[a, b]| compared(a, b).is_eq()) {
+            return Err(duplicate_in_order(text, keys.iter().map(name).collect()));
+        }
+    }
+    Ok(())
+}
+
+/// A name's hash and its place, in that order.
+pub(super) fn key(hash: u32, place: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(place)
+}
+
+/// The upper half of a key.
+pub(super) fn hash_of(key: u64) -> u32 {
+    (key >> 32) as u32
+}
+
 /// The lower half.
-fn place(key: u64) -> u32 {
+pub(super) fn place(key: u64) -> u32 {
     key as u32
 }
 
@@ -61,7 +79,7 @@ fn place(key: u64) -> u32 {
 pub(super) struct Hashes {
     seen: u64,
     /// Whether two may be the same.
-    twice: bool,
+    pub(super) twice: bool,
 }
 
 impl Hashes {
@@ -85,28 +103,30 @@ impl Hashes {
 }
 
 /// Compares all names of an object that is not large, if need be by content.
-fn refuse_duplicate(text: &str, tape: &Tape, object: &Node) -> Result<(), DocumentError> {
+pub(super) fn refuse_duplicate<N: Iterator<Item = Node>>(
+    text: &str,
+    names: impl Fn() -> N,
+) -> Result<(), DocumentError> {
     let mut earlier = [Node::default(); WALKED_CHILDREN_MAX as usize];
-    for (n, name) in tape.names(*object).filter_map(|place| tape.node(place)).enumerate() {
-        let same = |other: &Node| other.link == name.link && compared(text, other, name).is_eq();
+    for (n, name) in names().enumerate() {
+        let same = |other: &Node| other.link == name.link && compared(text, other, &name).is_eq();
         if earlier.iter().take(n).any(same) {
-            let as_read = object.count <= REPORTED_AS_READ_MAX;
-            return Err(if as_read { duplicate(name) } else { duplicate_in_order(text, tape, object) });
+            let as_read = names().count() <= REPORTED_AS_READ_MAX;
+            return Err(if as_read { duplicate(&name) } else { duplicate_in_order(text, names().collect()) });
         }
         if let Some(slot) = earlier.get_mut(n) {
-            *slot = *name;
+            *slot = name;
         }
     }
     Ok(())
 }
 
-/// The second member that has the first name in order that two have.
+/// The second member that has the first name in order that two have. Names that are the same are in document order.
 #[cold]
-fn duplicate_in_order(text: &str, tape: &Tape, object: &Node) -> DocumentError {
-    let mut names: Vec<&Node> = tape.names(*object).filter_map(|place| tape.node(place)).collect();
+fn duplicate_in_order(text: &str, mut names: Vec<Node>) -> DocumentError {
     names.sort_by(|a, b| compared(text, a, b));
     let second = names.array_windows().find(|[a, b]| compared(text, a, b).is_eq()).map(|[_, second]| *second);
-    duplicate(second.unwrap_or(object))
+    duplicate(&second.unwrap_or_default())
 }
 
 fn duplicate(name: &Node) -> DocumentError {

@@ -2,59 +2,52 @@
 
 use super::error::{DocumentError, DocumentErrorKind as Error};
 use super::lexeme::{number, space, string};
-use super::node::{Extent, Node, Tape, offset};
-use super::order::{Hashes, array_table, object_table};
 use super::scan::Specials;
 
 type Result<T> = std::result::Result<T, DocumentError>;
 
-/// The place of no array or object.
-const NONE: u32 = u32::MAX;
-
-/// The last place that an array or object can have; only a text of more than 2 GiB needs a later one.
-const PLACE_MAX: u32 = (1 << 31) - 3;
-
-/// Parses `text`, which is shorter than 4 GiB.
-pub(super) fn parse(text: &str, depth_max: u32) -> Result<Tape> {
-    let bytes = text.as_bytes();
-    let mut parser = Parser {
-        text,
-        bytes,
-        at: 0,
-        specials: Specials::new(bytes),
-        open: NONE,
-        object: false,
-        count: 0,
-        hashes: Hashes::default(),
-        depth_left: depth_max,
-        tape: Tape::default(),
-    };
-    // What names and values of usual length need, in a small text shorter ones; for others it doubles.
-    parser.tape.nodes.reserve(bytes.len().min(bytes.len() / 8 + 24));
-    parser.document()?;
-    parser.tape.fit();
-    Ok(parser.tape)
+/// What the pass keeps of what it sees. Offsets are of bytes, each end is the one after.
+pub(super) trait Keep {
+    /// What is kept at the end.
+    type Kept;
+    /// Whether an array or object is open.
+    fn is_inside(&self) -> bool;
+    /// Whether the innermost one is an object.
+    fn is_in_object(&self) -> bool;
+    /// A name; the offsets are those of what is between its quotes. `saved` is how many bytes resolving its escapes
+    /// saves.
+    fn name(&mut self, text: &str, start: usize, end: usize, saved: u32);
+    /// A string, with its quotes, a number or a literal.
+    fn scalar(&mut self, start: usize, end: usize, saved: u32);
+    /// All white space between two others.
+    fn space(&mut self, start: usize, end: usize);
+    /// An array or object begins.
+    fn open(&mut self, object: bool, start: usize) -> Result<()>;
+    /// The innermost one ends; an object is refused that has a name twice.
+    fn close(&mut self, text: &str, end: usize) -> Result<()>;
+    /// The document ends.
+    fn finish(self) -> Self::Kept;
 }
 
-struct Parser<'a> {
+/// Parses `text`, which is shorter than 4 GiB.
+pub(super) fn parse<K: Keep>(text: &str, depth_max: u32, keep: K) -> Result<K::Kept> {
+    let bytes = text.as_bytes();
+    let specials = Specials::new(bytes);
+    let mut parser = Parser { text, bytes, at: 0, specials, depth_left: depth_max, keep };
+    parser.document()?;
+    Ok(parser.keep.finish())
+}
+
+struct Parser<'a, K> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
     specials: Specials<'a>,
-    /// The place of the innermost array or object that is open. As long as it is, its node's `end` is the place of
-    /// the one around it.
-    open: u32,
-    /// Whether that one is an object.
-    object: bool,
-    /// How many children it has so far; those of the ones around it are in their nodes.
-    count: u32,
-    /// Of the names that it has so far; those of the one around it are where its extent will be.
-    hashes: Hashes,
     depth_left: u32,
-    tape: Tape,
+    keep: K,
 }
 
-impl Parser<'_> {
+impl<K: Keep> Parser<'_, K> {
     fn document(&mut self) -> Result<()> {
         loop {
             let ended = match self.peek() {
@@ -78,17 +71,17 @@ impl Parser<'_> {
     /// After a value: closes what ends here and goes to where the next one begins; false when there is none.
     #[inline(always)]
     fn next_value(&mut self) -> Result<bool> {
-        while self.open != NONE {
+        while self.keep.is_inside() {
             match self.peek() {
                 Some(b',') => {
                     self.at += 1;
-                    if self.object {
+                    if self.keep.is_in_object() {
                         self.name()?;
                     }
                     return Ok(true);
                 }
-                Some(b'}') if self.object => self.close()?,
-                Some(b']') if !self.object => self.close()?,
+                Some(b'}') if self.keep.is_in_object() => self.close()?,
+                Some(b']') if !self.keep.is_in_object() => self.close()?,
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.space(),
                 _ => return Err(self.expected(Error::CommaExpected)),
             }
@@ -122,9 +115,7 @@ impl Parser<'_> {
         let start = self.at;
         let (end, saved) = string(self.bytes, &mut self.specials, start)?;
         self.at = end;
-        let name = Node::name(self.text, start, end - 1, saved);
-        self.tape.nodes.push(name);
-        self.hashes.add(name.link);
+        self.keep.name(self.text, start, end - 1, saved);
         self.meet(b':', Error::ColonExpected)
     }
 
@@ -143,7 +134,9 @@ impl Parser<'_> {
 
     #[inline(always)]
     fn space(&mut self) {
-        self.at = space(self.bytes, self.at);
+        let start = self.at;
+        self.at = space(self.bytes, start);
+        self.keep.space(start, self.at);
     }
 
     fn open(&mut self, object: bool) -> Result<()> {
@@ -151,16 +144,7 @@ impl Parser<'_> {
             return Err(self.error(Error::TooDeep));
         }
         self.depth_left -= 1;
-        if let Some(around) = self.tape.nodes.get_mut(self.open as usize) {
-            around.count = self.count;
-        }
-        let place = offset(self.tape.nodes.len());
-        if place > PLACE_MAX {
-            return Err(self.error(Error::TooLarge));
-        }
-        let node = Node::container(object, self.at, self.open, place);
-        self.tape.nodes.extend([node, std::mem::take(&mut self.hashes).node()]);
-        (self.open, self.object, self.count) = (place, object, 0);
+        self.keep.open(object, self.at)?;
         self.at += 1;
         Ok(())
     }
@@ -168,27 +152,7 @@ impl Parser<'_> {
     fn close(&mut self) -> Result<()> {
         self.at += 1;
         self.depth_left += 1;
-        let place = self.open as usize;
-        let Some(node) = self.tape.nodes.get_mut(place) else { return Ok(()) };
-        let around = std::mem::replace(&mut node.end, offset(self.at));
-        node.count = self.count;
-        let node = *node;
-        let next = offset(self.tape.nodes.len());
-        let table = if self.object {
-            object_table(self.text, &mut self.tape, &node, self.hashes)?
-        } else {
-            array_table(&mut self.tape, &node, next)
-        };
-        if let Some(extent) = self.tape.nodes.get_mut(place + 1) {
-            self.hashes = Hashes::of(extent);
-            *extent = Extent { next, table }.node();
-        }
-        self.open = around;
-        if let Some(around) = self.tape.nodes.get(around as usize) {
-            self.count = around.count + 1;
-            self.object = around.is_object();
-        }
-        Ok(())
+        self.keep.close(self.text, self.at)
     }
 
     #[inline(always)]
@@ -203,8 +167,7 @@ impl Parser<'_> {
             _ => return Err(self.error(Error::ValueExpected)),
         };
         self.at = end;
-        self.tape.nodes.push(Node::scalar(start, end, saved));
-        self.count += 1;
+        self.keep.scalar(start, end, saved);
         Ok(true)
     }
 

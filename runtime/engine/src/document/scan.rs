@@ -78,6 +78,13 @@ pub(super) fn space(chunk: &[u8; 16]) -> usize {
     space.to_bitmask().trailing_ones() as usize
 }
 
+/// How many bytes at the start are neither quotes nor backslashes.
+#[inline(always)]
+pub(super) fn plain(chunk: &[u8; 16]) -> usize {
+    let bytes = u8x16::new(*chunk);
+    (is(bytes, b'"') | is(bytes, b'\\')).to_bitmask().trailing_zeros().min(16) as usize
+}
+
 /// How many bytes at the start are decimal digits.
 #[inline(always)]
 pub(super) fn digits(chunk: &[u8; 16]) -> usize {

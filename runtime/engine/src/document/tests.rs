@@ -1,18 +1,46 @@
 mod cases;
 mod generated;
+mod large;
 mod same;
 
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
-use super::{Document, DocumentError, DocumentErrorKind as Kind, DocumentLimits, Value};
+use super::{Document, DocumentError, DocumentErrorKind as Kind, DocumentLimits, Value, WEIGHT_MAX};
 
+/// What may have no mark: nothing, little, and as much as in large documents.
+const WEIGHTS: [u32; 4] = [0, 6, 40, WEIGHT_MAX];
+
+/// A document with a tape. With marks it is the same.
 fn parse(bytes: impl Into<Vec<u8>>) -> Result<Document, DocumentError> {
-    Document::parse(bytes, &DocumentLimits::default())
+    let (bytes, limits) = (bytes.into(), DocumentLimits::default());
+    let document = Document::parse(bytes.clone(), &limits);
+    for marked in marked(&bytes, &limits) {
+        assert_eq!(
+            marked.map(|marked| marked.text().to_owned()),
+            document.clone().map(|it| it.text().to_owned())
+        );
+    }
+    document
 }
 
+/// The same bytes with marks; none where it does not come to that.
+fn marked(bytes: &[u8], limits: &DocumentLimits) -> Vec<Result<Document, DocumentError>> {
+    let text = str::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= limits.bytes_max);
+    let marked = |weight| text.map(|text| Document::marked(text.into(), limits.depth_max, weight));
+    WEIGHTS.into_iter().filter_map(marked).collect()
+}
+
+/// The value at a pointer. With marks, a small document has the same there.
 fn at<'a>(document: &'a Document, pointer: &str) -> Option<Value<'a>> {
-    document.read(&pointer.parse().unwrap())
+    let pointer = pointer.parse().unwrap();
+    let value = document.read(&pointer);
+    if document.text().len() < 4_096 {
+        for marked in marked(document.text().as_bytes(), &DocumentLimits::default()) {
+            assert_eq!(marked.unwrap().read(&pointer), value, "{pointer} of {}", document.text());
+        }
+    }
+    value
 }
 
 /// In the manner of the JSONTestSuite: what every parser must accept.
@@ -244,8 +272,8 @@ fn members_of_large_objects_are_found_by_escaped_and_plain_names() {
 fn the_size_of_a_text_is_known_before_it_is_made() {
     let document = parse(r#"["é\u00e9\ud83d\ude00\n", {"\u0061": 1, "é": 2}]"#).unwrap();
     let node = document.find("/0").unwrap();
-    assert_eq!(document.text_bytes(node), "éé😀\n".len());
-    assert_eq!(document.names_bytes(document.find("/1").unwrap()), Some(3));
+    assert_eq!(document.text_bytes(&node), "éé😀\n".len());
+    assert_eq!(document.names_bytes(&document.find("/1").unwrap()), Some(3));
 }
 
 /// Any JSON, with names and texts that need escapes, and objects of more members than are searched one by one.

@@ -7,7 +7,7 @@ use verdict_core::digest::Digest;
 
 use super::super::text::{hash, hash_between};
 use super::cases::{ACCEPTED, OPEN_ACCEPTED, OPEN_REFUSED, REFUSED};
-use super::{Document, DocumentLimits, Kind, Value, at, parse};
+use super::{Document, DocumentLimits, Kind, Value, at, marked, parse};
 
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -137,7 +137,7 @@ fn resolves_every_escaped_code_unit_and_refuses_every_lone_one() {
             Some(character) => {
                 let document = document.unwrap();
                 assert_eq!(at(&document, ""), Some(Value::Text(character.to_string().into())));
-                assert_eq!(document.text_bytes(document.find("").unwrap()), character.len_utf8());
+                assert_eq!(document.text_bytes(&document.find("").unwrap()), character.len_utf8());
             }
             None => assert_eq!(document.unwrap_err().kind(), Kind::LoneSurrogate, "{unit:x}"),
         }
@@ -149,7 +149,7 @@ fn resolves_every_escaped_code_unit_and_refuses_every_lone_one() {
             character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04X}")).collect();
         let document = parse(format!("\"{units}\"")).unwrap();
         assert_eq!(at(&document, ""), Some(Value::Text(character.to_string().into())));
-        assert_eq!(document.text_bytes(document.find("").unwrap()), 4);
+        assert_eq!(document.text_bytes(&document.find("").unwrap()), 4);
     }
 }
 
@@ -259,7 +259,13 @@ fn a_duplicate_in_a_larger_object_is_reported_for_the_first_name_in_order() {
 #[test]
 fn a_part_is_a_document_of_its_own() {
     let text = r#" {"a": [1, {"b": {"c" : "d"}, "e": 2}], "f": {}} "#;
-    let whole = parse(text).unwrap();
+    assert_parts(parse(text).unwrap());
+    marked(text.as_bytes(), &DocumentLimits::default())
+        .into_iter()
+        .for_each(|whole| assert_parts(whole.unwrap()));
+}
+
+fn assert_parts(whole: Document) {
     let part = whole.subdocument(&"/a/1".parse().unwrap()).unwrap();
     let source = r#"{"b": {"c" : "d"}, "e": 2}"#;
     assert_eq!(part.text(), source);

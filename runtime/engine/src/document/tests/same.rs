@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Document, DocumentError, DocumentLimits, Kind, Value, at};
+use super::{Document, DocumentError, DocumentLimits, Kind, Value, marked};
 
 /// The members of an object in their order, also those whose names are there twice.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
@@ -87,9 +87,9 @@ fn assert_reads(document: &Document, raw: &RawValue, pointer: &str) {
         _ => (Value::Number(source), None, source.len()),
     };
     assert_eq!(value, expected, "{pointer}");
-    assert_eq!(document.text_bytes(node), bytes);
+    assert_eq!(document.text_bytes(&node), bytes);
     let name_bytes = expected_names.as_ref().map(|names| names.iter().map(String::len).sum::<usize>());
-    assert_eq!(document.names_bytes(node), name_bytes);
+    assert_eq!(document.names_bytes(&node), name_bytes);
     assert_eq!(names.map(|names| names.into_iter().map(String::from).collect::<Vec<_>>()), expected_names);
     assert_reads_inside(document, raw, pointer);
 }
@@ -101,28 +101,42 @@ fn assert_reads_inside(document: &Document, raw: &RawValue, pointer: &str) {
                 let token = name.replace('~', "~0").replace('/', "~1");
                 assert_reads(document, value, &format!("{pointer}/{token}"));
             }
-            assert_eq!(at(document, &format!("{pointer}/no such name")), None);
+            assert_absent(document, &format!("{pointer}/no such name"));
         }
         b'[' => {
             let elements = elements(raw);
             for (index, value) in elements.iter().enumerate() {
                 assert_reads(document, value, &format!("{pointer}/{index}"));
             }
-            assert_eq!(at(document, &format!("{pointer}/{}", elements.len())), None);
+            assert_absent(document, &format!("{pointer}/{}", elements.len()));
         }
         _ => {
             for inside in ["/", "/0", "/1", "/a"] {
-                assert_eq!(at(document, &format!("{pointer}{inside}")), None);
+                assert_absent(document, &format!("{pointer}{inside}"));
             }
         }
     }
 }
 
-/// Holds our outcome against serde_json's.
-fn assert_same(bytes: &[u8], limits: &DocumentLimits) {
+fn assert_absent(document: &Document, pointer: &str) {
+    assert_eq!(document.read(&pointer.parse().unwrap()), None, "{pointer}");
+}
+
+/// Holds our outcome against serde_json's, with a tape and with marks.
+pub(super) fn assert_same(bytes: &[u8], limits: &DocumentLimits) {
+    let ours = Document::parse(bytes, limits);
+    for marked in marked(bytes, limits) {
+        let text = |document: &Document| document.text().to_owned();
+        assert_eq!(marked.as_ref().map(text), ours.as_ref().map(text));
+        assert_same_as_theirs(marked, bytes, limits);
+    }
+    assert_same_as_theirs(ours, bytes, limits);
+}
+
+fn assert_same_as_theirs(ours: Result<Document, DocumentError>, bytes: &[u8], limits: &DocumentLimits) {
     let shown = String::from_utf8_lossy(bytes);
     let theirs = serde_json::from_slice::<&RawValue>(bytes);
-    match (Document::parse(bytes, limits), theirs) {
+    match (ours, theirs) {
         (Ok(document), Ok(raw)) => assert_reads(&document, raw, ""),
         (Ok(_), Err(error)) => panic!("{shown} is accepted: {error}"),
         (Err(error), Ok(raw)) => assert_stricter(error, raw, limits, &shown),
