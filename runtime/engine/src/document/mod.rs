@@ -125,7 +125,7 @@ impl Document {
         if text.len() > TAPE_TEXT_BYTES_MAX {
             return Self::marked(text, limits.depth_max, WEIGHT_MAX);
         }
-        let tape = parse::parse(&text, limits.depth_max, Growing::new(text.len()))?;
+        let tape = parse::parse(&text, limits.depth_max, || Growing::new(text.len()))?;
         Ok(Self::new(Source::Parsed(Parsed { text, index: Index::Tape(tape) }), 0))
     }
 
@@ -133,7 +133,7 @@ impl Document {
     #[cold]
     #[inline(never)]
     fn marked(mut text: String, depth_max: u32, weight_max: u32) -> Result<Self, DocumentError> {
-        let marks = Box::new(parse::parse(&text, depth_max, Marking::new(weight_max))?);
+        let marks = Box::new(parse::parse(&text, depth_max, || Marking::new(weight_max))?);
         text.shrink_to_fit();
         let root = marks.root;
         Ok(Self::new(Source::Parsed(Parsed { text, index: Index::Marks(marks) }), root))

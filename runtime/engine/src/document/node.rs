@@ -167,6 +167,7 @@ impl Tape {
     }
 
     /// The place of the value of the member whose name is `name`.
+    #[inline(always)]
     pub(super) fn member(&self, text: &str, object: &Node, name: &str) -> Option<u32> {
         let place = if object.count > WALKED_CHILDREN_MAX {
             let wanted = hash(name.as_bytes());

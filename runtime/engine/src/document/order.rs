@@ -23,6 +23,7 @@ pub(super) fn array_table(tape: &mut Tape, array: &Node, next: u32) -> u32 {
 }
 
 /// Refuses an object that has a name twice, and makes the table of a large one; where it begins.
+#[inline(always)]
 pub(super) fn object_table(
     text: &str,
     tape: &mut Tape,
@@ -46,6 +47,7 @@ pub(super) fn object_table(
 ///
 /// They are ordered by their hashes, and by their contents only where hashes are the same. So names that were made to
 /// have one hash cost what ordering all by contents would.
+#[inline(never)]
 pub(super) fn sort(text: &str, keys: &mut [u64], name: impl Fn(u32) -> Node) -> Result<(), DocumentError> {
     let name = |key: &u64| name(place(*key));
     let compared = |a: &u64, b: &u64| compared(text, &name(a), &name(b));
@@ -103,6 +105,7 @@ impl Hashes {
 }
 
 /// Compares all names of an object that is not large, if need be by content.
+#[inline(never)]
 pub(super) fn refuse_duplicate<N: Iterator<Item = Node>>(
     text: &str,
     names: impl Fn() -> N,

@@ -29,11 +29,12 @@ pub(super) trait Keep {
     fn finish(self) -> Self::Kept;
 }
 
-/// Parses `text`, which is shorter than 4 GiB.
-pub(super) fn parse<K: Keep>(text: &str, depth_max: u32, keep: K) -> Result<K::Kept> {
+/// Parses `text`, which is shorter than 4 GiB, and returns what is kept of it.
+#[inline(never)]
+pub(super) fn parse<K: Keep>(text: &str, depth_max: u32, keep: impl FnOnce() -> K) -> Result<K::Kept> {
     let bytes = text.as_bytes();
     let specials = Specials::new(bytes);
-    let mut parser = Parser { text, bytes, at: 0, specials, depth_left: depth_max, keep };
+    let mut parser = Parser { text, bytes, at: 0, specials, depth_left: depth_max, keep: keep() };
     parser.document()?;
     Ok(parser.keep.finish())
 }
@@ -48,6 +49,7 @@ struct Parser<'a, K> {
 }
 
 impl<K: Keep> Parser<'_, K> {
+    #[inline(always)]
     fn document(&mut self) -> Result<()> {
         loop {
             let ended = match self.peek() {
@@ -139,6 +141,7 @@ impl<K: Keep> Parser<'_, K> {
         self.keep.space(start, self.at);
     }
 
+    #[inline(always)]
     fn open(&mut self, object: bool) -> Result<()> {
         if self.depth_left == 0 {
             return Err(self.error(Error::TooDeep));

@@ -14,6 +14,7 @@ pub(super) struct Specials<'a> {
 const BLOCK: usize = 64;
 
 impl<'a> Specials<'a> {
+    #[inline(always)]
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, block: 0, specials: specials_of_block(bytes, 0) }
     }
