@@ -59,12 +59,8 @@ impl Directory {
 
     /// Makes the folders and clears away what a process that ended left half-done. Nobody else may be using the disk.
     pub(super) fn on(disk: Box<dyn Disk>) -> Result<Self, StoreError> {
-        let shared = Shared {
-            disk,
-            names: Mutex::default(),
-            folders: Mutex::default(),
-            next: AtomicU64::default(),
-        };
+        let shared =
+            Shared { disk, names: Mutex::default(), folders: Mutex::default(), next: AtomicU64::default() };
         for folder in [TEMPORARY, "blobs", super::BLOBS, super::UPLOADS] {
             shared.ensure(folder)?;
         }
@@ -136,7 +132,8 @@ impl Directory {
         self.blocking(move |shared| {
             let bytes_asked = range.end.saturating_sub(range.start);
             let read = existing(shared.disk.read(&key, range)).map_err(StoreError::io("reading", &key))?;
-            let same = read.filter(|(status, bytes)| status.stamp == stamp && bytes.len() as u64 == bytes_asked);
+            let same =
+                read.filter(|(status, bytes)| status.stamp == stamp && bytes.len() as u64 == bytes_asked);
             Ok(same.map(|(_, bytes)| bytes.into()))
         })
         .await
@@ -207,14 +204,18 @@ impl Shared {
 
     fn delete(&self, key: &str, than: Option<SystemTime>) -> Result<bool, StoreError> {
         let names = self.lock();
-        let found = self.entry(key)?.filter(|entry| than.is_none_or(|than| entry.modified < than));
-        if found.is_none() {
+        let entry = self.entry(key)?;
+        if entry.as_ref().zip(than).is_some_and(|(entry, than)| entry.modified >= than) {
             return Ok(false);
         }
-        self.disk.remove(key).map_err(StoreError::io("removing", key))?;
+        if entry.is_some() {
+            self.disk.remove(key).map_err(StoreError::io("removing", key))?;
+        }
         drop(names);
-        self.sync_folder(parent(key))?;
-        Ok(true)
+        // Also when nothing is there: a removal before this one may have failed at being made durable.
+        let folder = parent(key);
+        existing(self.disk.sync_folder(folder)).map_err(StoreError::io("syncing the folder", folder))?;
+        Ok(entry.is_some())
     }
 
     fn names_in(&self, folder: &str) -> Result<Vec<String>, StoreError> {
@@ -298,7 +299,10 @@ impl DirectoryWriter {
         work: impl FnOnce(Temporary, &str) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let temporary = self.temporary.take().ok_or_else(|| {
-            StoreError::unavailable(format!("writing `{}`", self.key), "an earlier part of it could not be written")
+            StoreError::unavailable(
+                format!("writing `{}`", self.key),
+                "an earlier part of it could not be written",
+            )
         })?;
         let key = self.key.clone();
         self.directory.blocking(move |_| work(temporary, &key)).await

@@ -163,7 +163,9 @@ impl Disk for CapDisk {
         let mut names = Vec::new();
         for entry in self.dir.read_dir(path)? {
             if names.len() >= NAMES_MAX {
-                return Err(io::Error::other(format!("it holds more than the {NAMES_MAX} names that are read")));
+                return Err(io::Error::other(format!(
+                    "it holds more than the {NAMES_MAX} names that are read"
+                )));
             }
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }

@@ -45,7 +45,9 @@ pub enum StoreError {
         bytes: u64,
     },
     /// What is kept under the digest has another one. Putting the blob again mends it.
-    #[error("the blob `{digest}` is damaged in the store: its bytes have the digest `{found}`; push it again")]
+    #[error(
+        "the blob `{digest}` is damaged in the store: its bytes have the digest `{found}`; push it again"
+    )]
     Damaged {
         /// The name of the blob.
         digest: Digest,

@@ -21,11 +21,13 @@
 //!   range; it cannot in a whole read.
 //! - [`size`](Blobs::size), [`list`](Blobs::list): what the place says, unchecked. A listing sees every blob that was
 //!   there during all of it; one put or deleted meanwhile may or may not be in it.
-//! - [`delete`](Blobs::delete), [`delete_older`](Blobs::delete_older): when they fail the blob is there whole or gone.
-//!   Doing it again then may say `false` of a blob that the first time removed.
+//! - [`delete`](Blobs::delete), [`delete_older`](Blobs::delete_older): when they succeed no crash brings the blob back,
+//!   whether they say `true` or that it was not there. When they fail it is there whole or gone; doing it again may
+//!   then say `false` of a blob that the first time removed.
 //! - [`begin`](Blobs::begin): when it fails there may be an upload whose name nobody knows; it expires.
 //! - [`append`](Blobs::append): what is acknowledged is durable. When it fails, a part of the bytes from their beginning
-//!   may have been taken, never others: ask [`offset`](Blobs::offset) and go on from there.
+//!   may have been taken, never others: ask [`offset`](Blobs::offset) and go on from there. What `offset` counts beyond
+//!   the last acknowledged byte is durable with the next byte that is acknowledged, or with the finished blob.
 //! - [`cancel`](Blobs::cancel), [`expire`](Blobs::expire): when they fail the upload is known or gone; what is left of
 //!   it expires.
 //!
@@ -313,7 +315,9 @@ impl Blobs {
         for shard in first..=SHARDS {
             let entries = self.0.backend.list(&format!("{BLOBS}/{shard:02x}")).await?;
             let mut found: Vec<_> = entries.iter().filter_map(blob).collect();
-            found.retain(|(digest, _)| digest.as_bytes()[0] == shard && after.is_none_or(|after| *digest > after));
+            found.retain(|(digest, _)| {
+                digest.as_bytes()[0] == shard && after.is_none_or(|after| *digest > after)
+            });
             found.sort_by_key(|(digest, _)| *digest);
             blobs.extend(found);
             if blobs.len() >= count_max {

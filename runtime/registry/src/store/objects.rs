@@ -52,7 +52,8 @@ impl Objects {
         }
         let retry = RetryConfig { retry_timeout: RETRY_MAX, ..RetryConfig::default() };
         let store = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build();
-        let store = store.map_err(|error| StoreError::unavailable(format!("opening `s3://{bucket}`"), error))?;
+        let store =
+            store.map_err(|error| StoreError::unavailable(format!("opening `s3://{bucket}`"), error))?;
         Ok(Self::new(Arc::new(store), prefix, part_bytes))
     }
 
@@ -104,7 +105,9 @@ impl Objects {
             Err(Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed("reading", key)(error)),
         };
-        if entry(&result.meta).stamp != *stamp || result.range.end.saturating_sub(result.range.start) != bytes_asked {
+        if entry(&result.meta).stamp != *stamp
+            || result.range.end.saturating_sub(result.range.start) != bytes_asked
+        {
             return Ok(None);
         }
         let bytes = result.bytes().await.map_err(failed("reading", key))?;

@@ -54,8 +54,7 @@ impl FromStr for UploadId {
     fn from_str(text: &str) -> Result<Self, UploadIdError> {
         let id = u128::from_str_radix(text, 16).map(Self).ok();
         // One way to write each: no capitals, no sign, no digit more or less.
-        id.filter(|id| id.to_string() == text)
-            .ok_or_else(|| UploadIdError(text.chars().take(80).collect()))
+        id.filter(|id| id.to_string() == text).ok_or_else(|| UploadIdError(text.chars().take(80).collect()))
     }
 }
 
@@ -284,8 +283,14 @@ mod tests {
         assert_ne!(id, UploadId::random().unwrap());
         let name = "00112233445566778899aabbccddeeff";
         name.parse::<UploadId>().unwrap();
-        let wrong =
-            ["", "..", "+0112233445566778899aabbccddeeff", &name[1..], &name.to_uppercase(), &format!("{name}0")];
+        let wrong = [
+            "",
+            "..",
+            "+0112233445566778899aabbccddeeff",
+            &name[1..],
+            &name.to_uppercase(),
+            &format!("{name}0"),
+        ];
         for text in wrong {
             assert!(text.parse::<UploadId>().is_err(), "{text}");
         }

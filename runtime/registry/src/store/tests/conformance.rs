@@ -119,7 +119,8 @@ impl Place<'_> {
         let sizes: Vec<_> = listed.iter().map(|(digest, stored)| (*digest, stored.bytes)).collect();
         assert_eq!(sizes, digests);
         let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
-        let young = |(_, stored): &(Digest, Stored)| stored.modified > now - hour && stored.modified < now + hour;
+        let young =
+            |(_, stored): &(Digest, Stored)| stored.modified > now - hour && stored.modified < now + hour;
         assert!(listed.iter().all(young));
         let (first, second) = (digests[0].0, digests[1].0);
         assert!(!blobs.delete_older(first, now - hour).await.unwrap());

@@ -93,9 +93,11 @@ impl Told {
             let offset = offset.expect("it was begun and not ended");
             assert!(offset >= open.acknowledged, "{offset} of {} acknowledged", open.acknowledged);
             let rest = open.whole.slice(offset as usize..end.max(offset) as usize);
+            let empty = rest.is_empty();
             match blobs.append(&open.id, offset, rest).await {
                 Ok(end) => {
-                    open.acknowledged = end;
+                    // Nothing sent is nothing acknowledged: what is there may be of an append that failed.
+                    open.acknowledged = if empty { open.acknowledged } else { end };
                     return;
                 }
                 failed => unavailable(failed),
@@ -107,7 +109,8 @@ impl Told {
         let Some(open) = self.uploads.pop() else { return };
         let digest = Digest::of(&open.whole);
         self.blobs.entry(digest).or_insert((open.whole.clone(), None));
-        if open.acknowledged < open.whole.len() as u64 {
+        if !matches!(twice(|| blobs.offset(&open.id)).await, Ok(Some(end)) if end == open.whole.len() as u64)
+        {
             self.uploads.push(open);
             return;
         }
@@ -152,14 +155,15 @@ impl Told {
     }
 }
 
-/// One client's work, whatever fails meanwhile.
-pub(super) async fn work(blobs: &Blobs, told: &mut Told, part: usize, seed: u64) {
-    let (small, large) = (some(part / 2, seed), some(3 * part, seed));
+/// One client's work, whatever fails meanwhile, with blobs of less than a part and of more.
+pub(super) async fn work(blobs: &Blobs, told: &mut Told, (part, large): (usize, usize), seed: u64) {
+    let end = large as u64 + 5;
+    let (small, large) = (some(part / 2, seed), some(large, seed));
     told.put(blobs, &small).await;
     told.put(blobs, &large).await;
-    told.begin(blobs, some(3 * part + 5, seed)).await;
+    told.begin(blobs, some(end as usize, seed)).await;
     told.append(blobs, 20).await;
-    told.append(blobs, 3 * part as u64 + 5).await;
+    told.append(blobs, end).await;
     told.finish(blobs).await;
     told.begin(blobs, some(part - 1, seed)).await;
     told.append(blobs, part as u64 - 1).await;
@@ -184,7 +188,7 @@ fn open(disk: &Forgetful) -> Result<Blobs, StoreError> {
 async fn live(disk: &Forgetful, told: &mut Told, seed: u64, end: Option<Survival>) {
     // An open that meets the fault may fail.
     if let Ok(blobs) = open(disk) {
-        work(&blobs, told, PART, seed).await;
+        work(&blobs, told, (PART, 3 * PART), seed).await;
     }
     match end {
         Some(survival) => disk.restart(survival),
@@ -192,7 +196,19 @@ async fn live(disk: &Forgetful, told: &mut Told, seed: u64, end: Option<Survival
     }
 }
 
+/// Says in which run a test fails.
+struct Label(String);
+
+impl Drop for Label {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("in the run: {}", self.0);
+        }
+    }
+}
+
 async fn run(seed: u64, step: usize, fault: Fault, end: Option<Survival>) {
+    let _label = Label(format!("seed {seed}, step {step}, {fault:?}, {end:?}"));
     let (disk, mut told) = (Forgetful::new(seed), Told::default());
     disk.fail_at(step, fault);
     live(&disk, &mut told, seed, end).await;

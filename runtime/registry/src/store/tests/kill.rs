@@ -110,7 +110,8 @@ impl Said {
             }
         }
         let listed = blobs.list(None, usize::MAX).await.unwrap();
-        let listed: BTreeMap<_, _> = listed.into_iter().map(|(digest, stored)| (digest, stored.bytes)).collect();
+        let listed: BTreeMap<_, _> =
+            listed.into_iter().map(|(digest, stored)| (digest, stored.bytes)).collect();
         assert_eq!(listed, expected);
     }
 }

@@ -228,7 +228,12 @@ impl fmt::Display for Faulty {
 
 #[async_trait::async_trait]
 impl ObjectStore for Faulty {
-    async fn put_opts(&self, at: &Location, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+    async fn put_opts(
+        &self,
+        at: &Location,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> StoreResult<PutResult> {
         self.step(self.store.put_opts(at, payload, options)).await
     }
 
@@ -301,19 +306,20 @@ impl MultipartUpload for FaultyUpload {
 }
 
 /// Every step of the work, in a place of its own each time, on which two nodes follow each other.
-async fn every_step_fails(store: &Arc<dyn ObjectStore>, part: usize, stride: usize) -> usize {
+async fn every_step_fails(store: &Arc<dyn ObjectStore>, sizes: (usize, usize), stride: usize) -> usize {
+    let part = sizes.0;
     let (count, mut told) = (Faulty::new(store, usize::MAX, Fault::Fails), Told::default());
     let counted: Arc<dyn ObjectStore> = Arc::new(count.clone());
-    work(&blobs_on(&counted, "count", Limits::default(), part), &mut told, part, 1).await;
+    work(&blobs_on(&counted, "count", Limits::default(), part), &mut told, sizes, 1).await;
     let (steps, mut runs) = (count.steps.load(Ordering::Relaxed), 0);
     assert!(steps > 50, "{steps} steps");
     for step in (1..=steps).step_by(stride) {
         for fault in [Fault::Fails, Fault::FailsButHappened, Fault::Crash] {
             let (prefix, mut told) = (format!("{step}/{fault:?}"), Told::default());
             let faulty: Arc<dyn ObjectStore> = Arc::new(Faulty::new(store, step, fault));
-            work(&blobs_on(&faulty, &prefix, Limits::default(), part), &mut told, part, 1).await;
+            work(&blobs_on(&faulty, &prefix, Limits::default(), part), &mut told, sizes, 1).await;
             let next = blobs_on(store, &prefix, Limits::default(), part);
-            work(&next, &mut told, part, 2).await;
+            work(&next, &mut told, sizes, 2).await;
             told.check(&next).await;
             runs += 1;
         }
@@ -324,14 +330,14 @@ async fn every_step_fails(store: &Arc<dyn ObjectStore>, part: usize, stride: usi
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_store_keeps_its_word_whichever_step_fails() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let runs = every_step_fails(&store, PART, 1).await;
+    let runs = every_step_fails(&store, (PART, 3 * PART), 1).await;
     println!("{runs} runs, each with a fault");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_s3_keeps_its_word_whichever_step_fails() {
     let Some(gateway) = start() else { return };
-    let stride = if std::env::var_os("VERDICT_FULL").is_some() { 1 } else { 7 };
-    let runs = every_step_fails(&gateway.store(), S3_PART, stride).await;
+    let stride = if std::env::var_os("VERDICT_FULL").is_some() { 1 } else { 11 };
+    let runs = every_step_fails(&gateway.store(), (S3_PART, S3_PART + 9), stride).await;
     println!("{runs} runs, each with a fault");
 }
