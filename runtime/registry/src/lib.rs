@@ -31,6 +31,8 @@ mod folder;
 mod layout;
 #[cfg(feature = "client")]
 pub mod remote;
+#[cfg(feature = "registry")]
+pub mod repository;
 #[cfg(feature = "store")]
 pub mod store;
 mod world;
