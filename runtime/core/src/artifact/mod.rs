@@ -205,8 +205,10 @@ fn verify_where(
             Err(refusal) => refused = Some(further(refused, refusal)),
         }
     }
-    let unsigned =
-        || Refusal::new(RefusalCode::Unsigned, format!("`{}` has no statement", artifact.reference));
+    let unsigned = || {
+        let named = wanted.map(|wanted| format!(" {wanted}")).unwrap_or_default();
+        Refusal::new(RefusalCode::Unsigned, format!("`{}` has no statement{named}", artifact.reference))
+    };
     let Accepted { manifest, statement_digest, signers } =
         accepted.ok_or_else(|| refused.unwrap_or_else(unsigned))?;
     Ok(VerifiedArtifact {
