@@ -6,10 +6,11 @@ use std::fmt::Write;
 use proptest::prelude::*;
 use verdict_core::pointer::Pointer;
 
+use super::super::marks::Marks;
 use super::super::text::hash;
 use super::super::{Index, TAPE_TEXT_BYTES_MAX};
 use super::same::assert_same;
-use super::{Document, DocumentLimits, Kind, Value, marked};
+use super::{Document, DocumentLimits, Kind, Value, WEIGHT_MAX, marked};
 
 const LIMITS: DocumentLimits = DocumentLimits { bytes_max: 64 << 20, depth_max: 128 };
 
@@ -83,6 +84,59 @@ fn long_names_values_and_white_space_are_passed_at_once() {
     }
     let number = format!("1{}.{}e-{}", "0".repeat(900), "7".repeat(900), "3".repeat(900));
     assert_same(format!("[{number},{{\"a\":{number}}},{number}]").as_bytes(), &LIMITS);
+}
+
+fn marks(document: &Document) -> &Marks {
+    match &document.parsed().index {
+        Index::Marks(marks) => marks,
+        Index::Tape(_) => panic!("this document has a tape"),
+    }
+}
+
+/// Shapes in which much is small.
+fn shapes() -> Vec<String> {
+    let many = |items: usize, item: fn(usize) -> String| (0..items).map(item).collect::<Vec<_>>().join(",");
+    let members = |_| (0..40).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(",");
+    let deep = |_| format!("{}0{}", "[{\"\":".repeat(60), "}]".repeat(60));
+    vec![
+        format!("[{}]", many(400_000, |n| (n % 10).to_string())),
+        format!("[{}]", many(400_000, |_| "{}".into())),
+        format!("[{}]", many(3_000, deep)),
+        format!("{{{}}}", many(150_000, |n| format!("\"{n:x}\":0"))),
+        format!(
+            "[{}]",
+            (0..5_000).map(members).map(|all| format!("{{{all}}}")).collect::<Vec<_>>().join(",")
+        ),
+    ]
+}
+
+#[test]
+fn marks_have_at_most_twice_the_bytes_of_the_text() {
+    for text in shapes() {
+        let document = Document::marked(text, LIMITS.depth_max, WEIGHT_MAX).unwrap();
+        let marks = marks(&document);
+        let bytes = size_of_val(&marks.starts[..])
+            + size_of_val(&marks.marks[..])
+            + size_of_val(&marks.names[..])
+            + size_of_val(&marks.sorted[..])
+            + size_of_val(&marks.buckets[..])
+            + size_of_val(&marks.samples[..]);
+        assert!(bytes <= 2 * document.text().len(), "{bytes} for {}", document.text().len());
+    }
+}
+
+#[test]
+fn every_mark_knows_the_first_one_after_it() {
+    for text in shapes() {
+        for document in marked(text.as_bytes(), &LIMITS) {
+            let document = document.unwrap();
+            let Marks { starts, marks, .. } = marks(&document);
+            assert!(starts.is_sorted_by(|a, b| a < b));
+            for mark in marks {
+                assert_eq!(mark.next as usize, starts.partition_point(|start| *start < mark.end));
+            }
+        }
+    }
 }
 
 #[test]
