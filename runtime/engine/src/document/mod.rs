@@ -38,7 +38,7 @@ use node::Tape;
 use tape::Growing;
 use text::unescaped;
 
-/// The longest text that gets a tape, in bytes. A tape is the fastest to read, and has up to 16 times the text; longer
+/// The longest text that gets a tape, in bytes. A tape is the fastest to read, and has up to 18 times the text; longer
 /// texts get marks, which are small.
 const TAPE_TEXT_BYTES_MAX: usize = 1 << 20;
 
