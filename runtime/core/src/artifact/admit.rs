@@ -41,8 +41,8 @@ pub fn admit(
 /// The first reason found: what is gone by has expired or is old, no valid signer may sign this policy, something is
 /// revoked, approvals or statements are missing, or a newer version was seen.
 pub fn admit_on(verified: VerifiedArtifact, basis: &Basis<'_>) -> Result<AdmittedArtifact, Refusal> {
-    basis.check()?;
-    let admitted = uphold(verified, None, basis)?;
+    let until = basis.until()?;
+    let admitted = uphold(verified, None, until, basis)?;
     let Manifest { policy, version, .. } = admitted.manifest();
     check_version(policy, version, basis.seen)?;
     Ok(admitted)
@@ -61,15 +61,14 @@ pub fn admit_in_channel(
     data: Option<&Verified<DataSnapshot>>,
     basis: &Basis<'_>,
 ) -> Result<AdmittedArtifact, Refusal> {
-    basis.check()?;
+    let mut until = basis.until()?;
     let count = state.recheck(basis, Order::Newest)?;
     check_released(&verified, state.document(), which)?;
-    let mut until = state.end(&count, basis.trust);
+    until = until.min(state.end(&count, basis.trust));
     if let Some(end) = check_data(&verified, state.document(), data, basis)? {
         until = until.min(end);
     }
-    let admitted = uphold(verified, Some(&state.document().channel), basis)?;
-    Ok(AdmittedArtifact { until: until.min(admitted.until), ..admitted })
+    uphold(verified, Some(&state.document().channel), until, basis)
 }
 
 fn check_released(verified: &VerifiedArtifact, state: &ChannelState, which: Which) -> Result<(), Refusal> {
@@ -127,10 +126,12 @@ fn wrong_data(message: String) -> Refusal {
     Refusal::new(RefusalCode::WrongData, message)
 }
 
-/// Checks authors, revocations and rules, and says until when they hold.
+/// Checks authors, revocations and rules. The admission ends when the first of them does not hold any more, or at
+/// `until`.
 fn uphold(
     mut verified: VerifiedArtifact,
     channel: Option<&ChannelName>,
+    until: Timestamp,
     basis: &Basis<'_>,
 ) -> Result<AdmittedArtifact, Refusal> {
     let policy = &verified.manifest.policy;
@@ -146,7 +147,7 @@ fn uphold(
     for requirement in needs.statements {
         ends.push(attached.require_statement(requirement)?.until(requirement.signers));
     }
-    let until = ends.into_iter().flatten().fold(basis.until(), Timestamp::min);
+    let until = ends.into_iter().flatten().fold(until, Timestamp::min);
     verified.signers = authors.into_signers();
     Ok(AdmittedArtifact { verified, until })
 }

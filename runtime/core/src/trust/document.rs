@@ -42,10 +42,19 @@ impl Basis<'_> {
     /// # Errors
     /// The first reason found.
     pub fn check(&self) -> Result<(), Refusal> {
+        self.until().map(drop)
+    }
+
+    /// Checks it, and says when it cannot be gone by any more.
+    pub(crate) fn until(&self) -> Result<Timestamp, Refusal> {
         self.check_trust()?;
+        let end = self.trust.expires();
         match self.revocations {
-            Some(revocations) => revocations.recheck(self, Order::Newest).map(drop),
-            None if self.trust.grants(Role::Revoker).is_empty() => Ok(()),
+            Some(revocations) => {
+                let count = revocations.recheck(self, Order::Newest)?;
+                Ok(revocations.end(&count, self.trust).min(end))
+            }
+            None if self.trust.grants(Role::Revoker).is_empty() => Ok(end),
             None => {
                 let message = "the trust policy names revokers, but there is no list of what they revoked";
                 Err(Refusal::new(RefusalCode::RevocationsMissing, message))
@@ -60,12 +69,6 @@ impl Basis<'_> {
 
     pub(crate) fn revocations(&self) -> Option<&Revocations> {
         self.revocations.map(Verified::document)
-    }
-
-    /// The first moment at which it cannot be gone by any more.
-    pub(crate) fn until(&self) -> Timestamp {
-        let end = self.trust.expires();
-        self.revocations.map_or(end, |revocations| revocations.until().min(end))
     }
 }
 
@@ -204,7 +207,14 @@ pub(crate) mod private {
 }
 
 /// A document that enough people signed who may, that held when it was checked, and that is not older than what
-/// was seen.
+/// was seen. It cannot be made up:
+///
+/// ```compile_fail,E0451
+/// use verdict_core::trust::{ChannelState, Verified};
+/// fn forge(document: ChannelState, other: Verified<ChannelState>) -> Verified<ChannelState> {
+///     Verified { document, ..other }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified<T> {
     document: T,

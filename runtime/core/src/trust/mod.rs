@@ -44,7 +44,9 @@
 //! - Of the rules the first decides whose `policies` and `channels` fit (no `channels`: all of them). Without any:
 //!   no approvals, one release, no statements. A folder of artifacts has no channel; there the rules of every channel hold,
 //!   up to the first that names no channels.
-//! - A rule's `require` has JSON Pointers into the predicate, and the very values that must be there.
+//!   A grant that names channels is for no folder.
+//! - A rule's `require` has JSON Pointers into the predicate, and the very values that must be there; numbers in them are
+//!   integers.
 //! - Where there are `revokers`, nothing is accepted without revocations that hold: so whoever withholds them can only
 //!   stop a host, and the `expires` of the last ones says when.
 //!
@@ -106,6 +108,7 @@ use serde::Serialize;
 
 use crate::jcs::JcsError;
 use crate::json::JsonError;
+use crate::pointer::Pointer;
 use crate::refusal::{Refusal, RefusalCode};
 
 pub use channel::{ChannelState, Guard, Release, SHARES_MAX, Share, Sticky, WEIGHT_MAX, Which};
@@ -167,8 +170,8 @@ pub enum TrustError {
         /// What is read.
         expected: &'static str,
     },
-    /// The version is zero.
-    #[error("the trust file's `version` must be 1 or more")]
+    /// The version is zero, or too large to be exact in JSON.
+    #[error("the trust file's `version` must be between 1 and 2^53 - 1")]
     Version,
     /// There is too much of something.
     #[error("there are {found} {what}; at most {max} are read")]
@@ -205,6 +208,11 @@ pub enum TrustError {
     /// A rule asks for no or too many people.
     #[error("a rule's `releases` and `signers` must be 1 to {PEOPLE_MAX}, its `approvals` 0 to {PEOPLE_MAX}")]
     People,
+    /// A rule requires a number that readers could take for another.
+    #[error(
+        "what a rule requires at `{0}` must not hold fractions or exponents; readers round them differently"
+    )]
+    Fraction(Pointer),
     /// A predicate type is empty, too long, or has a role of its own.
     #[error(
         "`{0}` is not a predicate type for attesters; it must have 1 to 255 bytes and be none of Verdict's own"

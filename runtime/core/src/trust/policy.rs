@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::rule::{self, Needs, Rule};
 use super::{
-    Author, FORMAT, Grant, Role, Roots, Seen, TRUST_BYTES_MAX, TrustError, check_count, check_format, pretty,
+    Author, FORMAT, Grant, Role, Roots, SEQUENCE_MAX, Seen, TRUST_BYTES_MAX, TrustError, check_count,
+    check_format, pretty,
 };
 use crate::digest::Digest;
 use crate::dsse::Envelope;
@@ -134,7 +135,7 @@ impl TrustPolicy {
 
     fn of(text: Text) -> Result<Self, TrustError> {
         check_format("trust file", &text.format, FORMAT)?;
-        if text.version == 0 {
+        if !(1..=SEQUENCE_MAX).contains(&text.version) {
             return Err(TrustError::Version);
         }
         check_people(&text)?;

@@ -76,12 +76,25 @@ impl Requirement {
     fn check(&self) -> Result<(), TrustError> {
         check_count("members that a statement must have", self.require.len(), MEMBERS_MAX)?;
         check_predicate(&self.predicate)?;
+        if let Some((pointer, _)) = self.require.iter().find(|(_, value)| has_fraction(value)) {
+            return Err(TrustError::Fraction(pointer.clone()));
+        }
         if (1..=PEOPLE_MAX).contains(&self.signers) { Ok(()) } else { Err(TrustError::People) }
     }
 
     /// Whether a predicate says what it must.
     pub(crate) fn holds(&self, predicate: &Value) -> bool {
         self.require.iter().all(|(pointer, value)| predicate.pointer(pointer.as_str()) == Some(value))
+    }
+}
+
+/// Whether there is a number in it that is no integer.
+fn has_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_fraction),
+        Value::Object(members) => members.values().any(has_fraction),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
 }
 
@@ -185,6 +198,14 @@ mod tests {
             (json!({"policies": ["bank/*"], "releases": 0}), false),
             (
                 json!({"policies": ["bank/*"], "statements": [{"predicate": "urn:tests", "signers": 0}]}),
+                false,
+            ),
+            (
+                json!({"policies": ["bank/*"], "statements": [{"predicate": "a", "require": {"": [{"b": 1}]}}]}),
+                true,
+            ),
+            (
+                json!({"policies": ["bank/*"], "statements": [{"predicate": "a", "require": {"": [{"b": 0.5}]}}]}),
                 false,
             ),
             (json!({"policies": ["bank/*"], "statements": [{"predicate": ""}]}), false),

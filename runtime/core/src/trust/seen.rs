@@ -131,6 +131,11 @@ impl Seen {
         self.trust.map_or(0, |trust| trust.version)
     }
 
+    /// The same, if it was a signed one.
+    pub(crate) fn signed_trust_version(&self) -> Option<u64> {
+        self.trust.filter(|trust| trust.digest.is_some()).map(|trust| trust.version)
+    }
+
     /// The highest version of `policy` that was seen.
     pub fn version(&self, policy: &PolicyName) -> Option<&Version> {
         self.versions.get(policy)

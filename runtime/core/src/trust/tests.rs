@@ -110,6 +110,9 @@ fn root_keys_that_were_retired_cannot_sign_what_comes_after_what_was_seen() {
     let beside = [link(4, &first, &[41, 42]), link(5, &first, &[41, 42]), link(6, &first, &[41, 42])];
     assert_eq!(refused(&beside), Some(RefusalCode::Equivocation));
     assert_eq!(refused(&links[..1]), Some(RefusalCode::TrustRollback));
+    // A plain file said nothing of who signs the next version.
+    let plain = Seen::default().note_trust(5);
+    assert_eq!(code(chain(&[link(6, &first, &[41, 42])], Anchor::Roots(&first), &plain)), None);
     let after = link(6, &first, &[41, 42]);
     assert_eq!(code(chain(&[after], Anchor::Policy(&last), &seen)), Some(RefusalCode::TooFewSigners));
 }
@@ -207,6 +210,11 @@ fn nothing_is_accepted_without_revocations_that_hold_but_revocations() {
     let revocations = Revocations::verify(&signed(&revocations(1, &[]), &[7]), &basis).unwrap();
     let basis = Basis { revocations: Some(&revocations), ..basis };
     assert_eq!(code(basis.check()), None);
+    let brief =
+        Grant { not_after: Some(time("2026-06-01T12:00:00Z")), ..Grant::new("dave", key(7).public()) };
+    let brief = policy.clone().with_grants(Role::Revoker, vec![brief]).unwrap();
+    let until = |trust| Basis { trust, ..basis }.until().unwrap();
+    assert_eq!((until(&policy), until(&brief)), (time("2026-06-02T00:00:00Z"), time("2026-06-01T12:00:00Z")));
     let late = Basis { now: time("2026-06-02T00:00:00Z"), ..basis };
     assert_eq!(code(late.check()), Some(RefusalCode::DocumentExpired));
     let renewed = Revocations { expires: time("2026-07-01T00:00:00Z"), ..self::revocations(2, &[]) };
