@@ -284,6 +284,9 @@ const INSIDERS: &[Attack] = &[
         case.artifact = layout(&version("acme/loan", "1.4.0"), ALICE);
         case.state_by(&[RITA, RON], |state| state["versions"][0]["version"] = json!("1.4.0"));
     }),
+    ("releasers name a version of another policy", RefusalCode::NotReleased, |case| {
+        case.promote(layout(&version("acme/pension", "1.3.0"), ALICE));
+    }),
     ("releasers name another version than the statement has", RefusalCode::NotReleased, |case| {
         case.state_by(&[RITA, RON], |state| state["versions"][0]["version"] = json!("1.2.0"));
     }),

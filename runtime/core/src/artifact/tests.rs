@@ -3,7 +3,9 @@ use crate::key::SecretKey;
 use crate::name::{ChannelName, PolicyName};
 use crate::oci::{self, World};
 use crate::statement::{Approval, Attestation, sign_manifest};
-use crate::trust::{Author, ChannelState, Grant, Release, Rule, Share, SignedDocument, Verified, Which};
+use crate::trust::{
+    Author, ChannelState, DataSnapshot, Grant, Release, Rule, Share, SignedDocument, Verified, Which,
+};
 use semver::Version;
 use serde_json::json;
 
@@ -338,4 +340,85 @@ fn a_channel_names_one_statement_and_other_authors_cannot_spoil_it() {
     assert_eq!(verified.statement_digest(), statement);
     let absent = Digest::of(b"absent");
     assert_eq!(code(verify_statement(spoilt, &absent, &trust, now())), Some(RefusalCode::Unsigned));
+}
+
+#[test]
+fn a_channel_names_policy_version_image_and_statement() {
+    let trust = strict();
+    let artifact = approved(&[21, 22]);
+    let refused = |change: fn(&mut ChannelState), which| {
+        let mut state = production(&artifact);
+        change(&mut state);
+        let state = verified_state(&state, &trust);
+        let basis = Basis { trust: &trust, revocations: None, seen: &Seen::default(), now: now() };
+        let verified = verify(artifact.clone(), &trust, now()).unwrap();
+        code(admit_in_channel(verified, &state, which, None, &basis))
+    };
+    assert_eq!(refused(|_| {}, Which::Share(0)), None);
+    assert_eq!(refused(|state| state.shadow = Some(state.versions[0].release()), Which::Shadow), None);
+    let changes: [fn(&mut ChannelState); 4] = [
+        |state| state.policy = "default/other".parse().unwrap(),
+        |state| state.versions[0].version = Version::new(1, 1, 1),
+        |state| state.versions[0].image = Digest::of(b"another"),
+        |state| state.versions[0].statement = Digest::of(b"another"),
+    ];
+    for change in changes {
+        assert_eq!(refused(change, Which::Share(0)), Some(RefusalCode::NotReleased));
+    }
+    for which in [Which::Share(1), Which::Shadow] {
+        assert_eq!(refused(|_| {}, which), Some(RefusalCode::NotReleased));
+    }
+}
+
+#[test]
+fn the_data_of_another_tenant_is_not_admitted_with_a_policy() {
+    let signer = |policies: &str| Grant {
+        policies: vec![policies.parse().unwrap()],
+        ..Grant::new("dina", key(26).public())
+    };
+    let trust = strict().with_grants(Role::DataSigner, vec![signer("default/*"), signer("acme/*")]).unwrap();
+    let artifact = approved(&[21, 22]);
+    let basis = Basis { trust: &trust, revocations: None, seen: &Seen::default(), now: now() };
+    let admitted = |tenant: &str, named: Option<Digest>| {
+        let snapshot = DataSnapshot {
+            tenant: tenant.parse().unwrap(),
+            sequence: 1,
+            issued: time("2026-05-01T00:00:00Z"),
+            expires: time("2026-07-01T00:00:00Z"),
+            digest: Digest::of(b"{}"),
+            bytes: 2,
+        };
+        let envelope = snapshot.sign(&key(26)).unwrap().render();
+        let data = DataSnapshot::verify(envelope.as_bytes(), &snapshot.tenant, &basis).unwrap();
+        let state = verified_state(&ChannelState { data: named, ..production(&artifact) }, &trust);
+        let verified = verify(artifact.clone(), &trust, now()).unwrap();
+        admit_in_channel(verified, &state, Which::Share(0), Some(&data), &basis)
+    };
+    for named in [None, Some(Digest::of(b"{}"))] {
+        assert_eq!(admitted("default", named).unwrap().until(), time("2026-07-01T00:00:00Z"));
+        assert_eq!(code(admitted("acme", named)), Some(RefusalCode::WrongData));
+    }
+    assert_eq!(code(admitted("default", Some(Digest::of(b"[]")))), Some(RefusalCode::WrongData));
+}
+
+#[test]
+fn a_person_counts_as_long_as_the_best_of_their_keys() {
+    let mut artifact = approved(&[22]);
+    let statement = statement_digest(&artifact);
+    let approval =
+        Approval { policy: "loan".parse().unwrap(), version: Version::new(1, 1, 0), comment: None };
+    let mut envelope = approval.of(statement).sign(&key(21)).unwrap();
+    envelope.add_signature(&key(24));
+    artifact.statements.push(envelope.render().into_bytes());
+    assert_eq!(in_production(artifact).unwrap().until(), time("2026-11-01T00:00:00Z"));
+}
+
+#[test]
+fn an_approval_of_another_statement_of_the_same_version_does_not_count() {
+    let mut artifact = approved(&[21]);
+    let approval =
+        Approval { policy: "loan".parse().unwrap(), version: Version::new(1, 1, 0), comment: None };
+    let other = approval.of(Digest::of(b"another")).sign(&key(22)).unwrap();
+    artifact.statements.push(other.render().into_bytes());
+    assert_eq!(code(in_production(artifact)), Some(RefusalCode::NotApproved));
 }
