@@ -150,6 +150,11 @@ text_newtype!(PolicyName);
 pub struct ChannelName(String);
 
 impl ChannelName {
+    /// `production`: what is meant where no channel is named.
+    pub fn production() -> Self {
+        Self("production".into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

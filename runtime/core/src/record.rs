@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::jcs::{self, JcsError};
 use crate::json::{self, JsonError};
 use crate::limits::{LimitError, Limits};
-use crate::name::PolicyName;
+use crate::name::{ChannelName, PolicyName};
 use crate::outcome::FaultCode;
 use crate::time::Timestamp;
 
@@ -134,6 +134,19 @@ pub fn is_id(id: &str) -> bool {
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
+/// The channel that a question was asked through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Through {
+    /// Its name.
+    pub name: ChannelName,
+    /// The sequence of the signed state that chose the version.
+    pub sequence: u64,
+    /// The decision that this one was only made beside: it was recorded, and answered nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow_of: Option<String>,
+}
+
 /// What the log keeps of one outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -141,6 +154,8 @@ pub struct Record {
     pub id: String,
     /// The policy that was asked.
     pub policy: PolicyName,
+    /// The channel that it was asked through; none where a folder's highest version answers.
+    pub channel: Option<Through>,
     /// Its version.
     pub version: Version,
     /// The component that was evaluated.
@@ -215,6 +230,8 @@ pub enum RecordError {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    channel: Option<Cow<'a, Through>>,
     commitments: Cow<'a, Commitments>,
     component: Digest,
     data: Option<Digest>,
@@ -243,7 +260,8 @@ impl Record {
     /// When the record could not be read again: its id or a limit is out of range, a commitment is missing, or it is
     /// too large.
     pub fn to_bytes(&self) -> Result<Vec<u8>, RecordError> {
-        if !is_id(&self.id) {
+        let shadow_of = self.channel.as_ref().and_then(|channel| channel.shadow_of.as_deref());
+        if !is_id(&self.id) || shadow_of.is_some_and(|id| !is_id(id)) {
             return Err(RecordError::Id(self.id.chars().take(ID_BYTES_MAX).collect()));
         }
         self.limits.checked()?;
@@ -256,6 +274,7 @@ impl Record {
 
     fn text(&self) -> Text<'_> {
         Text {
+            channel: self.channel.as_ref().map(Cow::Borrowed),
             commitments: Cow::Borrowed(&self.commitments),
             component: self.component,
             data: self.data,
@@ -287,6 +306,7 @@ impl Record {
         let record = Self {
             id: text.id.into_owned(),
             policy: text.policy.into_owned(),
+            channel: text.channel.map(Cow::into_owned),
             version: text.version.into_owned(),
             component: text.component,
             statement: text.statement,
@@ -439,12 +459,18 @@ mod tests {
         [field.name().len() as u8; 32]
     }
 
+    fn through(shadow_of: Option<&str>) -> Through {
+        let shadow_of = shadow_of.map(ToOwned::to_owned);
+        Through { name: "production".parse().unwrap(), sequence: 7, shadow_of }
+    }
+
     fn record() -> Record {
         let committed =
             |field: &Field| (*field, commitment(*field, &salt(*field), bytes_of(*field).as_bytes()));
         Record {
             id: "0198-a.b_c".into(),
             policy: "acme/loan".parse().unwrap(),
+            channel: None,
             version: Version::new(1, 2, 3),
             component: Digest::of(b"component"),
             statement: Digest::of(b"statement"),
@@ -501,6 +527,19 @@ mod tests {
     }
 
     #[test]
+    fn says_through_which_channel_it_was_asked() {
+        for (shadow_of, expected) in [
+            (None, r#"{"channel":{"name":"production","sequence":7},"commitments":"#),
+            (Some("d-1"), r#"{"channel":{"name":"production","sequence":7,"shadow_of":"d-1"},"commitments":"#),
+        ] {
+            let record = Record { channel: Some(through(shadow_of)), ..record() };
+            let bytes = record.to_bytes().unwrap();
+            assert!(bytes.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&bytes));
+            assert_eq!(Record::parse(&bytes).unwrap(), record);
+        }
+    }
+
+    #[test]
     fn names_every_member_in_its_specification() {
         let page = include_str!("../RECORD.md");
         let value: serde_json::Value = serde_json::from_slice(&record().to_bytes().unwrap()).unwrap();
@@ -536,6 +575,7 @@ mod tests {
     fn what_could_not_be_read_again_is_not_written() {
         let broken = [
             Record { id: "a/b".into(), ..record() },
+            Record { channel: Some(through(Some("a/b"))), ..record() },
             Record { limits: Limits { fuel: 0, ..Limits::default() }, ..record() },
             Record { commitments: Commitments::from_iter([]), ..record() },
             Record { version: format!("1.0.0-{}", "a".repeat(65_535)).parse().unwrap(), ..record() },
