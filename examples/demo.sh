@@ -21,7 +21,7 @@ unset CARGO_TARGET_DIR
 rm -rf "$demo"
 mkdir -p "$demo/policies" "$demo/data"
 say 'Keys: an author, and a trust file that lets this author publish in the tenant `default`'
-verdict keys new --out "$demo/keys" --person demo-author
+verdict keys new --unencrypted --out "$demo/keys" --person demo-author
 
 say 'Policies: build, sign'
 for folder in "$library"/*/; do

@@ -7,7 +7,7 @@ use verdict_core::artifact::UnverifiedArtifact;
 use verdict_core::digest::Digest;
 use verdict_core::dsse::Envelope;
 use verdict_core::manifest::{MANIFEST_BYTES_MAX, Manifest};
-use verdict_core::statement::Statement;
+use verdict_core::statement::{Statement, StatementError};
 use verdict_registry::Layout;
 
 use crate::error::{Error, Problem};
@@ -74,6 +74,42 @@ impl Build {
         }
     }
 
+    /// Attaches an envelope that is about what the author signed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn attach_beside(&self, envelope: &Envelope) -> Result<Digest, Error> {
+        Ok(self.layout.attach_statement(envelope.render().as_bytes())?)
+    }
+
+    /// What the author signed, and its digest: what others approve, and make statements about. It is read from the
+    /// signed statement and from nowhere else, because they vouch for it.
+    ///
+    /// # Errors
+    /// When nothing is signed, different things are, or it is about another image.
+    pub(crate) fn statement(&self) -> Result<(Digest, Statement), Error> {
+        let statements = attached(&self.layout)?.into_iter();
+        let mut statements: Vec<_> =
+            statements.map(|(envelope, statement)| (Digest::of(envelope.payload()), statement)).collect();
+        statements.dedup_by_key(|(digest, _)| *digest);
+        let (digest, statement) = statements.pop().ok_or_else(|| {
+            let message = format!("`{}` is not signed by its author", self.layout.path().display());
+            Error::Unusable(Problem::new("unsigned", message).help("sign it first with `verdict sign`"))
+        })?;
+        if !statements.is_empty() {
+            return Err(ambiguous());
+        }
+        if statement.oci_manifest() == self.image_digest() {
+            return Ok((digest, statement));
+        }
+        let message = format!(
+            "what is signed is about image {}, not {}",
+            statement.oci_manifest(),
+            self.image_digest()
+        );
+        Err(Error::Refused(Problem::new("wrong-subject", message).help("build and sign again")))
+    }
+
     fn check_whole(&self) -> Result<(), Error> {
         let component = Digest::of(&self.layout.component()?);
         if component == self.manifest.component {
@@ -121,29 +157,43 @@ fn read_manifest(path: &Path) -> Result<Manifest, Error> {
     })
 }
 
-/// The manifest of the attached statements, which must agree.
-fn attached_manifest(layout: &Layout) -> Result<Manifest, Error> {
-    let mut manifests = Vec::new();
+/// The authors' statements that are attached, with their envelopes. Nobody has verified them.
+fn attached(layout: &Layout) -> Result<Vec<(Envelope, Statement)>, Error> {
+    let mut statements = Vec::new();
     for bytes in layout.fetch()?.statements {
         let envelope = Envelope::parse(&bytes).map_err(|error| {
             Error::Refused(Problem::new("malformed-envelope", error.to_string()).help("build and sign again"))
         })?;
-        let statement = Statement::parse(envelope.payload()).map_err(|error| {
-            Error::Refused(
-                Problem::new("malformed-statement", error.to_string()).help("build and sign again"),
-            )
-        })?;
-        manifests.push(statement.into_manifest());
+        match Statement::parse(envelope.payload()) {
+            Ok(statement) => statements.push((envelope, statement)),
+            // An approval, or whatever else is said about it.
+            Err(StatementError::Type { .. }) => {}
+            Err(error) => {
+                let problem = Problem::new("malformed-statement", error.to_string());
+                return Err(Error::Refused(problem.help("build and sign again")));
+            }
+        }
     }
+    Ok(statements)
+}
+
+/// The manifest of the attached statements, which must agree.
+fn attached_manifest(layout: &Layout) -> Result<Manifest, Error> {
+    let statements = attached(layout)?.into_iter();
+    let mut manifests: Vec<_> = statements.map(|(_, statement)| statement.into_manifest()).collect();
     manifests.dedup();
     if manifests.len() > 1 {
-        let problem = Problem::new("ambiguous-statement", "its statements have different manifests");
-        return Err(Error::Refused(problem.help("build again and sign once")));
+        return Err(ambiguous());
     }
     manifests.pop().ok_or_else(|| {
         let message = format!("`{}` has neither a manifest nor a signature", layout.path().display());
         Error::Unusable(Problem::new("unsigned", message).help("build again with `verdict build`"))
     })
+}
+
+fn ambiguous() -> Error {
+    let problem = Problem::new("ambiguous-statement", "its statements have different manifests");
+    Error::Refused(problem.help("build again and sign once"))
 }
 
 /// The image layout that `dir` means.

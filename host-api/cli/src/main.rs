@@ -24,8 +24,10 @@ mod exit;
 mod files;
 mod languages;
 mod project;
+mod remote;
 mod report;
 mod schema;
+mod signer;
 
 use std::process::ExitCode;
 

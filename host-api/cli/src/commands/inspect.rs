@@ -9,6 +9,7 @@ use verdict_core::manifest::Manifest;
 use verdict_core::oci::COMPONENT_BYTES_MAX;
 use verdict_engine::Inspection;
 
+use super::attest::Attached;
 use super::build::listed;
 use crate::builds::Build;
 use crate::error::Error;
@@ -45,12 +46,14 @@ fn build(dir: &Path) -> Result<Report, Error> {
     let build = Build::open(dir)?;
     let (artifact, manifest) = (build.fetch()?, build.manifest());
     let inspection = evaluation::engine()?.inspect(&artifact.component)?;
-    let signers = signers(&artifact);
+    let (signers, others) = signers(&artifact);
     let mut json = component_json(&artifact.component, &inspection);
     if let Some(json) = json.as_object_mut() {
         json.insert("image".into(), json!(build.image_digest()));
         json.insert("manifest".into(), json!(manifest));
         json.insert("signers".into(), json!(signers));
+        let attached = others.iter().map(|(kind, key)| json!({ "type": kind, "key": key }));
+        json.insert("attached".into(), attached.collect());
         json.insert("verified".into(), json!(false));
     }
     let mut report = Report::new(json);
@@ -66,6 +69,9 @@ fn build(dir: &Path) -> Result<Report, Error> {
     }
     if signers.is_empty() {
         report.row("signature", "none");
+    }
+    for (kind, key) in &others {
+        report.row("attached", format!("{kind}, names key {key}, not verified"));
     }
     Ok(report)
 }
@@ -118,14 +124,18 @@ fn manifest_rows(report: &mut Report, manifest: &Manifest) {
     }
 }
 
-/// The keys that the attached envelopes name.
-fn signers(artifact: &UnverifiedArtifact) -> Vec<String> {
-    let envelopes =
-        artifact.statements.iter().filter_map(|bytes| serde_json::from_slice::<Value>(bytes).ok());
-    let named = |envelope: Value| -> Vec<String> {
+/// The keys that the authors' envelopes name, and those of what is said about them.
+fn signers(artifact: &UnverifiedArtifact) -> (Vec<String>, Vec<(String, String)>) {
+    let (mut authors, mut others) = (Vec::new(), Vec::new());
+    for bytes in &artifact.statements {
+        let Ok(envelope) = serde_json::from_slice::<Value>(bytes) else { continue };
         let signatures = envelope.get("signatures").and_then(Value::as_array).cloned().unwrap_or_default();
         let keyid = |signature: &Value| Some(signature.get("keyid")?.as_str()?.to_owned());
-        signatures.iter().filter_map(keyid).collect()
-    };
-    envelopes.flat_map(named).collect()
+        let keyids = signatures.iter().filter_map(keyid);
+        match Attached::read(bytes) {
+            Some(attached) => others.extend(keyids.map(|keyid| (attached.name().to_owned(), keyid))),
+            None => authors.extend(keyids),
+        }
+    }
+    (authors, others)
 }

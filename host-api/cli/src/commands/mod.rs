@@ -1,17 +1,28 @@
 //! The subcommands, one file each.
 
+mod approve;
+mod attest;
 mod build;
 mod codes;
 mod compile_worker;
+mod copy;
 mod eval;
 mod inspect;
 mod keys;
+mod keys_new;
+mod list;
 mod new;
+mod pull;
+mod push;
 mod receipt;
 mod replay;
+mod revoke;
 mod serve;
 mod sign;
+mod tags;
 mod test;
+mod trust;
+mod trust_folder;
 mod verify;
 
 pub(crate) use keys::random_key;
@@ -28,13 +39,22 @@ pub(crate) enum Command {
     New(new::Args),
     Build(build::Args),
     Sign(sign::Args),
+    Approve(approve::Args),
+    Attest(attest::Args),
     Verify(verify::Args),
+    Push(push::Args),
+    Pull(pull::Args),
+    Copy(copy::Args),
+    List(list::Args),
+    Tags(tags::Args),
     Inspect(inspect::Args),
     Eval(eval::Args),
     Test(test::Args),
     Serve(serve::Args),
     Receipt(receipt::Args),
     Replay(replay::Args),
+    Trust(trust::Args),
+    Revoke(revoke::Args),
     Faults(codes::FaultArgs),
     Refusals(codes::RefusalArgs),
     #[command(hide = true)]
@@ -52,13 +72,22 @@ impl Command {
             Self::New(args) => new::run(&args),
             Self::Build(args) => build::run(&args, json),
             Self::Sign(args) => sign::run(&args),
+            Self::Approve(args) => approve::run(&args),
+            Self::Attest(args) => attest::run(&args),
             Self::Verify(args) => verify::run(&args),
+            Self::Push(args) => push::run(&args),
+            Self::Pull(args) => pull::run(args),
+            Self::Copy(args) => copy::run(&args),
+            Self::List(args) => list::run(&args),
+            Self::Tags(args) => tags::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Eval(args) => eval::run(&args),
             Self::Test(args) => test::run(&args),
             Self::Serve(args) => return serve::run(args, json),
             Self::Receipt(args) => receipt::run(args),
             Self::Replay(args) => replay::run(&args),
+            Self::Trust(args) => trust::run(&args),
+            Self::Revoke(args) => revoke::run(&args),
             Self::Faults(_) => Ok(codes::faults()),
             Self::Refusals(_) => Ok(codes::refusals()),
             Self::CompileWorker => return Ok(compile_worker::run()),

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use verdict_core::dsse::Envelope;
 use verdict_core::key::Role;
-use verdict_core::statement::sign_manifest;
+use verdict_core::statement::{MEDIA_TYPE, Statement};
 
-use super::keys;
 use crate::builds::Build;
 use crate::error::{Error, Problem};
 use crate::report::Report;
+use crate::signer::KeyArgs;
 
 /// Sign a built policy: the signature covers the manifest, the component and its image
 ///
@@ -21,24 +22,22 @@ pub(crate) struct Args {
     /// The policy's folder, or that of a build
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// The author's key, made by `verdict keys new`
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<Report, Error> {
-    let key = keys::read(&args.key)?;
-    if key.role() != Role::Author {
-        let message = format!("`{}` is a {} key, and does not sign policies", args.key.display(), key.role());
-        return Err(Error::Unusable(Problem::new("key-file", message).help("name the author's key")));
-    }
+    let key = args.key.open(Role::Author)?;
     let build = Build::open(&args.dir)?;
-    let envelope = sign_manifest(build.manifest(), build.image_digest(), key.secret())
+    let payload = Statement::new(build.manifest().clone(), build.image_digest())
+        .render()
         .map_err(|error| Error::Machine(Problem::new("manifest", error.to_string())))?;
+    let mut envelope = Envelope::unsigned(MEDIA_TYPE, payload.into_bytes());
+    key.sign(&mut envelope)?;
     let statement = build.attach(&envelope)?;
 
-    let (manifest, public) = (build.manifest(), key.secret().public());
+    let (manifest, public) = (build.manifest(), key.public());
     let mut report = Report::new(json!({
         "policy": manifest.policy, "version": manifest.version, "component": manifest.component,
         "image": build.image_digest(), "signature": statement, "public": public,

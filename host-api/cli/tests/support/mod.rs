@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     reason = "clippy takes helpers of integration tests for production code"
 )]
+#![allow(dead_code, reason = "every test program uses a part of it")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ pub(crate) fn verdict_with_input(folder: &Path, arguments: &[&str], input: &str)
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", guests())
         .env_remove("VERDICT_SDK")
+        .env_remove("VERDICT_PASSPHRASE")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
