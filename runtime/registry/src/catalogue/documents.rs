@@ -1,10 +1,11 @@
 //! Signed documents with their history. The catalogue keeps them in order and hands them out; whether one counts is
-//! decided by its signatures, wherever it is used.
+//! decided by its signatures, wherever it is used. Documents come with their envelopes, so a page has at most 50.
 
 use std::fmt;
 
 use verdict_core::digest::Digest;
-use verdict_core::name::{PolicyName, Tenant};
+use verdict_core::dsse::ENVELOPE_BYTES_MAX;
+use verdict_core::name::{ChannelName, NameError, PolicyName, Tenant};
 use verdict_core::time::Timestamp;
 
 use super::Catalogue;
@@ -16,8 +17,8 @@ use super::push::stored;
 use super::word::words;
 use super::write::{Put, Told, Write};
 
-/// The largest envelope, in bytes.
-const ENVELOPE_BYTES_MAX: usize = 4 << 20;
+/// The most documents of one page, whatever was asked for: they come with their envelopes.
+const PAGE_ROWS_MAX: u32 = 50;
 /// The most blobs that one document may name.
 const REFERENCES_MAX: usize = 10_000;
 /// Higher than every byte of a scope.
@@ -59,11 +60,11 @@ impl DocumentName {
     /// The state of a policy's channel.
     ///
     /// # Errors
-    /// When the channel's name is not a label, as a policy's name inside its tenant is.
+    /// When the channel's name is not one.
     pub fn channel(policy: &PolicyName, channel: &str) -> Result<Self, CatalogueError> {
-        if PolicyName::of(policy.tenant().as_str(), channel).is_err() {
-            return Err(CatalogueError::invalid("channel", "expected a label of a-z, 0-9 and -, at most 63"));
-        }
+        let channel: ChannelName = channel
+            .parse()
+            .map_err(|error: NameError| CatalogueError::invalid("channel", error.to_string()))?;
         let tenant = Some(policy.tenant().clone());
         Ok(Self { kind: DocumentKind::Channel, tenant, scope: format!("{policy}@{channel}") })
     }
@@ -128,7 +129,7 @@ pub struct NewDocument {
     pub sequence: u64,
     /// The digest of what is signed, the payload.
     pub digest: Digest,
-    /// The envelope. At most 4 MiB.
+    /// The envelope. At most 1 MiB.
     pub envelope: Vec<u8>,
     /// When it was issued.
     pub issued: Timestamp,
@@ -225,7 +226,7 @@ impl Catalogue {
         limit: Limit,
     ) -> Result<Page<DocumentEntry>, CatalogueError> {
         let select = named(name, documents!("scope = $2 AND sequence > $3 ORDER BY sequence LIMIT $4"));
-        self.page(select.number(sequence).number(limit.and_one()), limit).await
+        self.page(select.number(sequence), limit).await
     }
 
     /// The documents of a name before a sequence, or all, the newest first.
@@ -239,7 +240,7 @@ impl Catalogue {
         limit: Limit,
     ) -> Result<Page<DocumentEntry>, CatalogueError> {
         let select = named(name, documents!("scope = $2 AND sequence < $3 ORDER BY sequence DESC LIMIT $4"));
-        self.page(select.number(before.unwrap_or(u64::MAX)).number(limit.and_one()), limit).await
+        self.page(select.number(before.unwrap_or(u64::MAX)), limit).await
     }
 
     /// The newest document of every name of a kind, of one tenant or of all, by scope: those after one. With it a host
@@ -296,13 +297,14 @@ impl Catalogue {
             .text(low)
             .text(high)
             .number(after.is_some().into())
-            .text(after.map_or("", DocumentName::scope))
-            .number(limit.and_one());
+            .text(after.map_or("", DocumentName::scope));
         self.page(select, limit).await
     }
 
+    /// The page of a statement whose last value is the number of rows.
     async fn page(&self, select: Sql, limit: Limit) -> Result<Page<DocumentEntry>, CatalogueError> {
-        let rows = self.database().all(select).await?;
+        let limit = limit.at_most(PAGE_ROWS_MAX);
+        let rows = self.database().all(select.number(limit.and_one())).await?;
         Ok(Page::cut(rows.iter().map(DocumentEntry::read).collect::<Result<_, _>>()?, limit))
     }
 }

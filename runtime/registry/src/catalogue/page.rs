@@ -29,6 +29,11 @@ impl Limit {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 
+    /// This limit, or a lower one.
+    pub(super) fn at_most(self, rows: u32) -> Self {
+        Self(self.0.min(rows))
+    }
+
     /// One more than the page has, by which it is known whether there is another page.
     pub(super) fn and_one(self) -> u64 {
         u64::from(self.0) + 1

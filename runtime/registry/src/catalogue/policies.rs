@@ -30,7 +30,7 @@ words! {
     PolicyState, "state of a policy" {
         /// They may.
         Open = "open",
-        /// They may not, and lists leave the policy out unless they are asked for it.
+        /// They may not.
         Archived = "archived",
     }
 }

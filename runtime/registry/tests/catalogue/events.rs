@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::postgres::PgListener;
+use sqlx::{Connection, Executor, PgConnection, Row};
 use verdict_core::name::Tenant;
 use verdict_registry::catalogue::{Catalogue, EventKind, Limit};
 
@@ -130,4 +131,28 @@ async fn a_reader_whose_connections_are_cut_hears_of_what_comes_after() {
     report(&writer, "after").await;
     let events = reader.wait_for_events(1, None, Limit::default(), PATIENCE).await.unwrap();
     assert_eq!(events.iter().map(|event| event.subject.as_str()).collect::<Vec<_>>(), ["after"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_told_of_a_commit_and_those_who_wait_listen() {
+    let Some(place) = crate::places::Place::postgres().await else { return };
+    let catalogue = place.open().await;
+    let mut listener = PgListener::connect(&place.url).await.unwrap();
+    listener.listen("verdict_events").await.unwrap();
+    let seq = report(&catalogue, "news").await;
+    let told = tokio::time::timeout(PATIENCE, listener.recv()).await.unwrap().unwrap();
+    assert_eq!(told.payload(), seq.to_string());
+
+    let none =
+        catalogue.wait_for_events(seq, None, Limit::default(), Duration::from_millis(1)).await.unwrap();
+    assert!(none.is_empty());
+    let mut connection = PgConnection::connect(&place.url).await.unwrap();
+    let listening = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE datname = current_database() AND query LIKE 'LISTEN \"verdict_events\"%'";
+    let both = async {
+        while sqlx::query(listening).fetch_one(&mut connection).await.unwrap().get::<i64, _>(0) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, both).await.expect("the catalogue listens too");
 }

@@ -1,5 +1,12 @@
 //! The catalogue on SQLite and on PostgreSQL: the same tests on both.
 #![cfg(feature = "catalogue")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy takes helpers of integration tests for production code"
+)]
 
 #[macro_use]
 mod places;
