@@ -199,7 +199,7 @@ impl Faulty {
         let step = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
         match self.fault {
             // The process ends: nothing is heard any more.
-            Fault::Crash if step >= self.at => (step == self.at && step % 2 == 0, false),
+            Fault::Crash if step >= self.at => (step == self.at && step.is_multiple_of(2), false),
             Fault::FailsButHappened if step == self.at => (true, false),
             Fault::Fails if step == self.at => (false, false),
             _ => (true, true),
