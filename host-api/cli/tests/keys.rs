@@ -1,4 +1,10 @@
 //! Keys at rest and in a token, with the real binary and a real PKCS#11 library.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy takes helpers of integration tests for production code"
+)]
 
 mod support;
 
@@ -93,7 +99,8 @@ fn what_cannot_be_done_with_a_key_is_said_and_changes_nothing() {
     with(folder.path(), &["keys", "new"], &words).ok();
     let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
     let before = (read("log.key"), read("author.key"));
-    let cases: &[(&[&str], &[(&str, &str)], &str)] = &[
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case] = &[
         (&["encrypt", "author.key"], &words, "encrypted"),
         (&["encrypt", "log.key"], &[], "passphrase"),
         (&["encrypt", "log.key"], &[("VERDICT_PASSPHRASE", "short")], "passphrase"),

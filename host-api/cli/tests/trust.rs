@@ -1,4 +1,10 @@
 //! From root keys to a version that others approved, with the real binary and folders.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy takes helpers of integration tests for production code"
+)]
 
 mod support;
 

@@ -15,9 +15,7 @@ mod file;
 mod seal;
 
 pub use file::{FORMAT, KeyFile, SEALED_FORMAT, StoredKey};
-pub use seal::{
-    PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, Passphrase, SEAL_RANDOM_BYTES, SealedKeyFile,
-};
+pub use seal::{PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, Passphrase, SEAL_RANDOM_BYTES, SealedKeyFile};
 
 /// The largest key file, in bytes.
 pub const KEY_FILE_BYTES_MAX: usize = 4_096;
@@ -38,12 +36,12 @@ pub enum KeyError {
     #[error("the public key in the file is not that of its secret key; restore the file or make a new one")]
     Mismatch,
     /// The text is not the name of a role.
-    #[error(
-        "not a role; one of author, approver, releaser, data-signer, revoker, attester, root and log"
-    )]
+    #[error("not a role; one of author, approver, releaser, data-signer, revoker, attester, root and log")]
     Role,
     /// The key file is sealed, and whoever reads it has no passphrase.
-    #[error("the key file is encrypted, and is read without a passphrase here; decrypt it with `verdict keys decrypt`")]
+    #[error(
+        "the key file is encrypted, and is read without a passphrase here; decrypt it with `verdict keys decrypt`"
+    )]
     Sealed,
     /// The passphrase is not the one that sealed the file, or the file was changed.
     #[error("the passphrase does not open the key file; it is another one, or the file was changed")]
