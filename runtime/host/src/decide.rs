@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use verdict_core::digest::Digest;
 use verdict_core::jcs;
-use verdict_core::name::{PolicyName, RuleName};
+use verdict_core::name::{ChannelName, PolicyName, RuleName};
 use verdict_core::outcome::{Answer, Fault};
-use verdict_core::record::{Commitments, Field, Record, Salt, commitment, is_id};
+use verdict_core::record::{Commitments, Field, Record, Salt, Through, commitment, is_id};
 use verdict_core::time::Timestamp;
 use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, LogLine, Outcome, Query};
 use verdict_ledger::{Append, LogName};
@@ -19,12 +19,16 @@ use crate::evidence;
 use crate::ids::Slot;
 use crate::load::Active;
 use crate::random::random;
+use crate::route::{Chosen, Route};
+use crate::shadow::Shadowed;
 
 /// One question.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The policy that is asked.
     pub policy: PolicyName,
+    /// The channel; the host's own if it is left out.
+    pub channel: Option<ChannelName>,
     /// The rule; may be left out where the policy has one only.
     pub rule: Option<String>,
     /// The input document, as the caller wrote it.
@@ -45,6 +49,8 @@ pub struct Decision {
     pub id: String,
     /// The policy that was asked.
     pub policy: PolicyName,
+    /// The channel that chose the version; none where a folder's highest version answers.
+    pub channel: Option<Through>,
     /// The version that answered.
     pub version: String,
     /// The digest of the component that answered.
@@ -176,47 +182,80 @@ pub(crate) fn adopt_orphans(inner: std::sync::Weak<Inner>) -> Result<Sender<Orph
 impl Inner {
     pub(crate) fn decide(self: &Arc<Self>, request: Request) -> Result<Pending, DecideError> {
         let received_at = now();
-        let active = self.active(&request.policy, received_at)?;
-        let rule = rule(&active, request.rule.as_deref())?;
+        let route = self.route(&request.policy, request.channel.as_ref(), received_at)?;
         if request.decision_time.is_some() && !self.config.allow_decision_time {
             return Err(DecideError::DecisionTimeNotAllowed);
         }
-        let limits = active.policy.limits();
-        let document_limits = DocumentLimits { bytes_max: limits.input_bytes, depth_max: DOCUMENT_DEPTH_MAX };
+        let document_limits =
+            DocumentLimits { bytes_max: route.input_bytes_max(), depth_max: DOCUMENT_DEPTH_MAX };
         let input = Document::parse(request.input, &document_limits).map_err(DecideError::Input)?;
+        let caller = request.caller.unwrap_or_else(|| "null".into());
+        let Some(chosen) = route.choose(&request.policy, &input, &caller)? else {
+            return Err(DecideError::UnknownPolicy(request.policy.to_string()));
+        };
+        let rule = rule(chosen.active, request.rule.as_deref())?;
         let question = Question {
             id: String::new(),
             rule,
             input,
             requested_time: request.decision_time,
             received_at,
-            caller: request.caller.unwrap_or_else(|| "null".into()),
+            caller,
         };
         match request.id {
             None => {
                 let id = new_id(received_at)?;
-                self.evaluate(&active, Question { id, ..question })
+                self.answer(&route, &chosen, Question { id, ..question })
             }
             Some(id) if !is_id(&id) => Err(DecideError::MalformedId(id.chars().take(80).collect())),
-            Some(id) => self.decide_once(&active, Question { id, ..question }),
+            Some(id) => self.decide_once(&route, &chosen, Question { id, ..question }),
         }
     }
 
+    /// Evaluates the version that was chosen, and whatever is watched beside it.
+    fn answer(
+        self: &Arc<Self>,
+        route: &Route,
+        chosen: &Chosen<'_>,
+        question: Question,
+    ) -> Result<Pending, DecideError> {
+        let through = route.through();
+        let pending = self.evaluate(chosen.active, &question, through.clone())?;
+        if let Some(decision) = &pending.decision
+            && route.note(chosen, decision.allow, &decision.result, decision.fuel.unwrap_or_default())
+        {
+            self.note_reverted(&chosen.active.name, route);
+        }
+        if let (Some(active), Some(through)) = (&route.shadow, through) {
+            let shadow_of = Some(question.id.clone());
+            let question = Question { id: new_id(question.received_at)?, ..question };
+            let (active, through) = (Arc::clone(active), Through { shadow_of, ..through });
+            self.shadows.add(Shadowed { active, question, through });
+        }
+        Ok(pending)
+    }
+
     /// Evaluates under an id of the caller's choice, unless that was done before.
-    fn decide_once(self: &Arc<Self>, active: &Active, question: Question) -> Result<Pending, DecideError> {
+    fn decide_once(
+        self: &Arc<Self>,
+        route: &Route,
+        chosen: &Chosen<'_>,
+        question: Question,
+    ) -> Result<Pending, DecideError> {
+        let active = chosen.active;
         if self.ledger.is_none() {
-            return self.evaluate(active, question);
+            return self.answer(route, chosen, question);
         }
         let tenant = active.name.tenant();
         match self.ids.reserve(tenant.as_str(), &question.id) {
             Ok(()) => {
                 let id = question.id.clone();
-                self.evaluate(active, question).inspect_err(|_| self.ids.release(tenant.as_str(), &id))
+                self.answer(route, chosen, question).inspect_err(|_| self.ids.release(tenant.as_str(), &id))
             }
             Err(Slot::Pending) => Err(DecideError::IdInProgress(question.id)),
             Err(Slot::Recorded(index)) => {
                 let recorded = self.recorded(tenant, index)?;
-                if !recorded.answers(active, &question) {
+                if !recorded.answers(active, route.through().as_ref(), &question) {
                     return Err(DecideError::IdConflict(question.id));
                 }
                 match self.decision(&recorded)? {
@@ -227,19 +266,38 @@ impl Inner {
         }
     }
 
-    fn active(&self, name: &PolicyName, now: Timestamp) -> Result<Arc<Active>, DecideError> {
+    fn route(
+        &self,
+        name: &PolicyName,
+        channel: Option<&ChannelName>,
+        now: Timestamp,
+    ) -> Result<Arc<Route>, DecideError> {
         let table = self.table.load();
-        let Some(active) = table.policies.get(name) else {
+        let Some(routes) = table.policies.get(name) else {
             return Err(DecideError::UnknownPolicy(name.to_string()));
         };
+        let Some(route) = routes.get(channel, &self.config.channel) else {
+            let channel = channel.unwrap_or(&self.config.channel).to_string();
+            return Err(DecideError::UnknownChannel {
+                policy: name.to_string(),
+                channel,
+                known: routes.known(),
+            });
+        };
         let grace = i64::try_from(self.config.expiry_grace.as_millis()).unwrap_or(i64::MAX);
-        if now.millis() > active.until.millis().saturating_add(grace) {
-            return Err(DecideError::Expired { policy: name.to_string(), until: active.until.to_string() });
+        let until = route.until();
+        if now.millis() > until.millis().saturating_add(grace) {
+            return Err(DecideError::Expired { policy: name.to_string(), until: until.to_string() });
         }
-        Ok(Arc::clone(active))
+        Ok(Arc::clone(route))
     }
 
-    fn evaluate(self: &Arc<Self>, active: &Active, question: Question) -> Result<Pending, DecideError> {
+    pub(crate) fn evaluate(
+        self: &Arc<Self>,
+        active: &Active,
+        question: &Question,
+        through: Option<Through>,
+    ) -> Result<Pending, DecideError> {
         let decision_time = question.requested_time.unwrap_or(question.received_at);
         let outcome = active.policy.evaluate(&Query {
             rule: question.rule.as_str(),
@@ -254,14 +312,15 @@ impl Inner {
         let append = match &self.ledger {
             None => None,
             Some(ledger) => {
-                let (leaf, evidence) = write(active, &question, decision_time, &outcome)?;
+                let (leaf, evidence) = write(active, question, through.as_ref(), decision_time, &outcome)?;
                 let log: LogName = active.name.tenant().as_str().parse().map_err(HostError::from)?;
                 Some(ledger.append(&log, leaf, evidence))
             }
         };
         let decision = Decision {
-            id: question.id,
+            id: question.id.clone(),
             policy: active.name.clone(),
+            channel: through,
             version: active.version.clone(),
             component: active.component,
             data: active.data.as_ref().map(|data| data.digest),
@@ -328,6 +387,7 @@ pub(crate) fn fields(outcome: &Outcome, id: &str) -> Result<Fields, HostError> {
 fn write(
     active: &Active,
     question: &Question,
+    through: Option<&Through>,
     decision_time: Timestamp,
     outcome: &Outcome,
 ) -> Result<(Vec<u8>, Vec<u8>), HostError> {
@@ -347,6 +407,7 @@ fn write(
     let record = Record {
         id: question.id.clone(),
         policy: active.name.clone(),
+        channel: through.cloned(),
         version: active.policy.manifest().version.clone(),
         component: active.component,
         statement: active.statement,

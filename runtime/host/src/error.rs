@@ -88,6 +88,16 @@ pub enum DecideError {
     /// The tenant or policy is not loaded here.
     #[error("policy `{0}` is not loaded here; `GET /v1/policies` lists what is")]
     UnknownPolicy(String),
+    /// The policy has no such channel here.
+    #[error("policy `{policy}` has no channel `{channel}` here; it has {known}")]
+    UnknownChannel {
+        /// The policy.
+        policy: String,
+        /// What was asked for.
+        channel: String,
+        /// What could be asked for.
+        known: String,
+    },
     /// The policy does not answer this rule.
     #[error("policy `{policy}` has no rule `{rule}`; it answers {known}")]
     UnknownRule {
@@ -136,6 +146,7 @@ impl DecideError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UnknownPolicy(_) => "unknown-policy",
+            Self::UnknownChannel { .. } => "unknown-channel",
             Self::UnknownRule { .. } => "unknown-rule",
             Self::Input(_) => "malformed-input",
             Self::MalformedId(_) => "malformed-id",

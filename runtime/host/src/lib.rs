@@ -10,6 +10,7 @@
 //! let decision = host
 //!     .decide(Request {
 //!         policy: "loan-eligibility".parse()?,
+//!         channel: None,
 //!         rule: None,
 //!         input: br#"{"income": 52000, "amount": 9000}"#.to_vec(),
 //!         id: None,
@@ -24,11 +25,14 @@
 mod decide;
 mod error;
 mod evidence;
+mod follow;
 mod ids;
 mod load;
 mod random;
 mod recorded;
 pub mod replay;
+mod route;
+mod shadow;
 mod state;
 
 use std::collections::HashMap;
@@ -41,22 +45,28 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use verdict_core::digest::Digest;
 use verdict_core::limits::Limits;
-use verdict_core::name::{PolicyName, Tenant};
+use verdict_core::name::{ChannelName, PolicyName, Tenant};
 use verdict_core::pointer::Pointer;
 use verdict_core::record::Receipt;
+use verdict_core::refusal::Refusal;
 use verdict_engine::{CompileCache, Compiler, Engine, Instances, VerificationCounts};
 use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
 
 pub use decide::{Decision, Pending, Request};
 pub use error::{DecideError, HostError};
+pub use follow::Registry;
 pub use load::Quarantined;
 pub use verdict_core as core;
 pub use verdict_engine as engine;
 pub use verdict_ledger as ledger;
+pub use verdict_registry as registry;
 
 use decide::{Orphan, adopt_orphans, now};
+use follow::Follower;
 use ids::Ids;
 use load::{Loader, Sources, Table};
+use route::Route;
+use shadow::Shadows;
 use state::State;
 
 /// What a question and its answer may have together, in bytes, so that their evidence fits into the ledger.
@@ -84,6 +94,10 @@ pub struct Config {
     pub state: PathBuf,
     /// A folder of `TENANT.json` files, the tenants' data. Not below `policies`.
     pub data: Option<PathBuf>,
+    /// The registry to follow, instead of `policies`, `trust` and `data`.
+    pub registry: Option<Registry>,
+    /// The channel of a question that names none, where a registry is followed.
+    pub channel: ChannelName,
     /// What no policy may exceed.
     pub ceiling: Limits,
     /// How components are compiled.
@@ -112,6 +126,23 @@ impl Log {
     }
 }
 
+impl Inner {
+    /// A guard sent everything back to the first version: the operator is told, and a restart does not forget it.
+    pub(crate) fn note_reverted(&self, policy: &PolicyName, route: &Route) {
+        let Some((channel, sequence)) = &route.channel else { return };
+        tracing::error!(%policy, %channel, sequence, "the guard has sent all questions back to the first version");
+        // Not the lock of loading: a decision does not wait for that.
+        let _one_at_a_time = self.reverting.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.state.reverted().and_then(|mut reverted| {
+            reverted.insert(format!("{policy}@{channel}"), *sequence);
+            self.state.keep_reverted(&reverted)
+        });
+        if let Err(error) = kept {
+            tracing::error!(%policy, %channel, %error, "a restart will try the other versions again");
+        }
+    }
+}
+
 impl Config {
     /// Safe defaults: durable log, compiling in this process, the host's clock, one hour of grace, no handler of page
     /// faults.
@@ -121,6 +152,8 @@ impl Config {
             trust: trust.into(),
             state: state.into(),
             data: None,
+            registry: None,
+            channel: ChannelName::production(),
             ceiling: Limits::default(),
             compiler: Compiler::InProcess,
             log: Log::Durable,
@@ -129,6 +162,13 @@ impl Config {
             instances: Instances::Copied,
             verify_reset: None,
         }
+    }
+}
+
+impl Config {
+    /// The same, for a host that follows a registry.
+    pub fn following(registry: Registry, state: impl Into<PathBuf>) -> Self {
+        Self { registry: Some(registry), ..Self::new("", "", state) }
     }
 }
 
@@ -144,12 +184,14 @@ pub(crate) struct Inner {
     sources: Sources,
     table: ArcSwap<Table>,
     loading: Mutex<()>,
+    reverting: Mutex<()>,
     engine: Engine,
     ledger: Option<Ledger>,
     ids: Ids,
     /// Where versions that no longer answer say that they allow, by statement.
     allows: Mutex<HashMap<Digest, Option<Pointer>>>,
     orphans: Sender<Orphan>,
+    shadows: Shadows,
     // The last to go: the lock on the state folder outlives the log's threads.
     state: State,
 }
@@ -159,8 +201,16 @@ pub(crate) struct Inner {
 pub struct PolicyStatus {
     /// Its name.
     pub name: PolicyName,
-    /// The version that answers.
+    /// The version.
     pub version: String,
+    /// The channel that it answers in; none where a folder's highest version does.
+    pub channel: Option<ChannelName>,
+    /// The sequence of the channel's state.
+    pub sequence: Option<u64>,
+    /// Its share of the channel's questions, of the sum of all weights; none for a shadow, which answers nobody.
+    pub weight: Option<u32>,
+    /// Whether the channel's guard has sent all questions back to the first version.
+    pub is_reverted: bool,
     /// The digest of its component.
     pub component: Digest,
     /// What it declares.
@@ -192,7 +242,9 @@ impl Host {
             trust: config.trust.clone(),
             data: config.data.clone(),
         };
-        sources.check(&config.state)?;
+        if config.registry.is_none() {
+            sources.check(&config.state)?;
+        }
         let host = Self { inner: assemble(config, sources)? };
         host.reload()?;
         Ok(host)
@@ -217,9 +269,11 @@ impl Host {
         let inner = &self.inner;
         let _one_at_a_time = inner.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let old = inner.table.load_full();
-        let loader =
-            Loader { engine: &inner.engine, state: &inner.state, sources: &inner.sources, now: now() };
-        let table = loader.load(&old)?;
+        let Inner { engine, state, sources, .. } = inner.as_ref();
+        let table = match &inner.config.registry {
+            Some(registry) => Follower { engine, state, registry, now: now() }.load(&old)?,
+            None => Loader { engine, state, sources, now: now() }.load(&old)?,
+        };
         if let Some(ledger) = &inner.ledger {
             for tenant in table.policies.keys().map(PolicyName::tenant) {
                 let log: LogName = tenant.as_str().parse()?;
@@ -241,25 +295,52 @@ impl Host {
     }
 
     /// The fuel limit of a loaded policy, by which a server chooses the thread to evaluate on.
-    pub fn fuel_limit(&self, policy: &PolicyName) -> Option<u64> {
-        self.inner.table.load().policies.get(policy).map(|active| active.policy.limits().fuel)
+    pub fn fuel_limit(&self, policy: &PolicyName, channel: Option<&ChannelName>) -> Option<u64> {
+        let table = self.inner.table.load();
+        let route = table.policies.get(policy)?.get(channel, &self.inner.config.channel)?;
+        Some(route.fuel_limit())
+    }
+
+    /// Follows the registry for as long as the host lives: whatever changes in it takes effect without being asked for.
+    /// `every` bounds how long that takes where the source does not tell.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn follow(&self, every: Duration) -> Result<(), HostError> {
+        let Some(registry) = &self.inner.config.registry else { return Ok(()) };
+        let (source, weak) = (Arc::clone(&registry.source), Arc::downgrade(&self.inner));
+        let follow = move || {
+            while weak.strong_count() > 0 {
+                source.wait(every);
+                let Some(inner) = weak.upgrade() else { return };
+                if let Err(error) = (Self { inner }).reload() {
+                    tracing::warn!(%error, "the registry is not followed; what is loaded goes on");
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("verdict-follow".into()).spawn(follow);
+        thread.map(drop).map_err(|error| HostError::Entropy(error.to_string()))
+    }
+
+    /// Why the registry could not be read the last time; none where it could, or none is followed.
+    pub fn unreachable(&self) -> Option<Refusal> {
+        self.inner.table.load().unreachable.clone()
+    }
+
+    /// How many decisions of shadows were recorded, and how many left out because too many waited.
+    pub fn shadow_counts(&self) -> (u64, u64) {
+        self.inner.shadows.counts()
     }
 
     /// What is loaded, in the order of names.
     pub fn policies(&self) -> Vec<PolicyStatus> {
         let table = self.inner.table.load();
-        let status = |active: &Arc<load::Active>| PolicyStatus {
-            name: active.name.clone(),
-            version: active.version.clone(),
-            component: active.component,
-            manifest: Arc::new(active.policy.manifest().clone()),
-            limits: *active.policy.limits(),
-            data: active.data.as_ref().map(|data| data.digest),
-            until: active.until,
-            new_instances_because: active.policy.new_instances_because().map(ToOwned::to_owned),
-        };
-        let mut policies: Vec<_> = table.policies.values().map(status).collect();
-        policies.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut policies = Vec::new();
+        for route in table.policies.values().flat_map(route::Routes::all) {
+            policies.extend(route.weighted().map(|(weight, active)| status(route, active, Some(weight))));
+            policies.extend(route.shadow.iter().map(|active| status(route, active, None)));
+        }
+        policies.sort_by(|a, b| (&a.name, &a.channel, &a.version).cmp(&(&b.name, &b.channel, &b.version)));
         policies
     }
 
@@ -366,6 +447,23 @@ impl Host {
     }
 }
 
+fn status(route: &Route, active: &load::Active, weight: Option<u32>) -> PolicyStatus {
+    PolicyStatus {
+        name: active.name.clone(),
+        version: active.version.clone(),
+        channel: route.channel.as_ref().map(|(name, _)| name.clone()),
+        sequence: route.channel.as_ref().map(|(_, sequence)| *sequence),
+        weight,
+        is_reverted: route.is_reverted(),
+        component: active.component,
+        manifest: Arc::new(active.policy.manifest().clone()),
+        limits: *active.policy.limits(),
+        data: active.data.as_ref().map(|data| data.digest),
+        until: active.until,
+        new_instances_because: active.policy.new_instances_because().map(ToOwned::to_owned),
+    }
+}
+
 /// Takes the state folder and recovers the log; nothing is loaded yet.
 fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
     let state = State::open(&config.state)?;
@@ -388,17 +486,23 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
             Ok(sender) => (sender, None),
             Err(error) => (std::sync::mpsc::channel().0, Some(error)),
         };
+        let (shadows, failed) = match Shadows::start(weak.clone()) {
+            Ok(shadows) => (shadows, failed),
+            Err(error) => (Shadows::none(), Some(error)),
+        };
         orphans = failed.map_or(Ok(None::<()>), Err);
         Inner {
             config,
             sources,
             table: ArcSwap::default(),
             loading: Mutex::new(()),
+            reverting: Mutex::new(()),
             engine,
             ledger,
             ids,
             allows: Mutex::default(),
             orphans: sender,
+            shadows,
             state,
         }
     });

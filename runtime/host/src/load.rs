@@ -19,12 +19,13 @@ use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, Engine, Polic
 use verdict_registry::Layout;
 
 use crate::error::HostError;
+use crate::route::{Route, Routes};
 use crate::state::State;
 
 /// The largest trust file, in bytes.
 const TRUST_BYTES_MAX: u64 = 4 << 20;
 /// The largest data file of a tenant, in bytes.
-const DATA_BYTES_MAX: u64 = 256 << 20;
+pub(crate) const DATA_BYTES_MAX: u64 = 256 << 20;
 
 /// One version that answers.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(crate) struct Active {
     pub(crate) oci_manifest: Digest,
     pub(crate) until: Timestamp,
     pub(crate) data: Option<Arc<Data>>,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// One tenant's data.
@@ -45,6 +46,20 @@ pub(crate) struct Active {
 pub(crate) struct Data {
     pub(crate) digest: Digest,
     pub(crate) document: Document,
+}
+
+impl Data {
+    /// Reads a tenant's data: one object whose members are documents.
+    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, String> {
+        let digest = Digest::of(&bytes);
+        let limits = DocumentLimits { bytes_max: DATA_BYTES_MAX, depth_max: DOCUMENT_DEPTH_MAX };
+        let document = Document::parse(bytes, &limits).map_err(|error| error.to_string())?;
+        if document.text().trim_start().starts_with('{') {
+            Ok(Self { digest, document })
+        } else {
+            Err("expected one object whose members are documents".into())
+        }
+    }
 }
 
 /// An artifact that may not run here, and why.
@@ -59,8 +74,22 @@ pub struct Quarantined {
 /// Everything that a decision looks up.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    pub(crate) policies: HashMap<PolicyName, Arc<Active>>,
+    pub(crate) policies: HashMap<PolicyName, Routes>,
     pub(crate) quarantine: Vec<Quarantined>,
+    /// Why the registry could not be read, where one is followed.
+    pub(crate) unreachable: Option<Refusal>,
+}
+
+impl Table {
+    /// Every version of a policy that is loaded.
+    pub(crate) fn of_policy(&self, name: &PolicyName) -> impl Iterator<Item = &Arc<Active>> {
+        self.policies.get(name).into_iter().flat_map(Routes::all).flat_map(|route| route.all())
+    }
+
+    /// Everything that is loaded.
+    pub(crate) fn actives(&self) -> impl Iterator<Item = &Arc<Active>> {
+        self.policies.values().flat_map(Routes::all).flat_map(|route| route.all())
+    }
 }
 
 /// Where artifacts, trust and data come from.
@@ -115,14 +144,8 @@ impl Sources {
             let tenant: Tenant = tenant.parse().map_err(|error| failed(&path, format!("{error}")))?;
             let bytes =
                 read_bounded(&path, DATA_BYTES_MAX).map_err(|error| failed(&path, error.to_string()))?;
-            let digest = Digest::of(&bytes);
-            let limits = DocumentLimits { bytes_max: DATA_BYTES_MAX, depth_max: DOCUMENT_DEPTH_MAX };
-            let document =
-                Document::parse(bytes, &limits).map_err(|error| failed(&path, error.to_string()))?;
-            if !document.text().trim_start().starts_with('{') {
-                return Err(failed(&path, "expected one object whose members are documents".into()));
-            }
-            data.insert(tenant, Arc::new(Data { digest, document }));
+            let loaded = Data::parse(bytes).map_err(|reason| failed(&path, reason))?;
+            data.insert(tenant, Arc::new(loaded));
         }
         Ok(data)
     }
@@ -167,7 +190,8 @@ impl Loader<'_> {
             versions.sort_by(|(_, a), (_, b)| b.manifest().version.cmp(&a.manifest().version));
             if let Some(active) = self.highest_that_loads(versions, old, &data, &mut table.quarantine) {
                 seen = seen.note(&active.name, active.policy.manifest().version.clone());
-                table.policies.insert(name, Arc::new(active));
+                let folder = Some(Arc::new(Route::to(Arc::new(active))));
+                table.policies.insert(name, Routes { folder, ..Routes::default() });
             }
         }
         for tenant in data.values() {
@@ -194,7 +218,7 @@ impl Loader<'_> {
         table: &mut Table,
         admitted: &mut BTreeMap<PolicyName, Vec<(PathBuf, AdmittedArtifact)>>,
     ) {
-        if let Some(active) = old.policies.values().find(|active| active.path == path) {
+        if let Some(active) = old.actives().find(|active| active.path == path) {
             let copy = self.state.artifact(&active.oci_manifest);
             if let Ok(artifact) = self.admit(&copy, trust, seen) {
                 admitted.entry(active.name.clone()).or_default().push((path.clone(), artifact));
@@ -236,9 +260,10 @@ impl Loader<'_> {
 
     /// What is loaded already under the same statement is not compiled again.
     fn compile(&self, artifact: &AdmittedArtifact, old: &Table) -> Result<Policy, Refusal> {
-        match old.policies.get(&artifact.manifest().policy) {
-            Some(active) if active.statement == artifact.statement_digest() => Ok(active.policy.clone()),
-            _ => self.engine.load(artifact),
+        let mut loaded = old.of_policy(&artifact.manifest().policy);
+        match loaded.find(|active| active.statement == artifact.statement_digest()) {
+            Some(active) => Ok(active.policy.clone()),
+            None => self.engine.load(artifact),
         }
     }
 
@@ -260,7 +285,7 @@ impl Loader<'_> {
 }
 
 /// Whether these are the bytes that were admitted, with the statement that admitted them.
-fn holds(copy: &UnverifiedArtifact, artifact: &AdmittedArtifact) -> bool {
+pub(crate) fn holds(copy: &UnverifiedArtifact, artifact: &AdmittedArtifact) -> bool {
     let statement = |bytes: &Vec<u8>| {
         Envelope::parse(bytes)
             .is_ok_and(|envelope| Digest::of(envelope.payload()) == artifact.statement_digest())

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use verdict_core::name::Tenant;
 use verdict_core::outcome::{Answer, Fault};
 use verdict_core::pointer::Pointer;
-use verdict_core::record::{Field, Opening, Receipt, Record};
+use verdict_core::record::{Field, Opening, Receipt, Record, Through};
 use verdict_ledger::{Ledger, LogName, TlogProof};
 
 use crate::decide::{Decision, Question, corrupt};
@@ -76,8 +76,9 @@ impl Inner {
 
     /// Where the manifest of the version that decided says that its answers allow.
     fn allow(&self, record: &Record) -> Result<Option<Pointer>, HostError> {
-        if let Some(active) = self.table.load().policies.get(&record.policy)
-            && active.statement == record.statement
+        let table = self.table.load();
+        if let Some(active) =
+            table.of_policy(&record.policy).find(|active| active.statement == record.statement)
         {
             return Ok(active.policy.manifest().allow.clone());
         }
@@ -136,6 +137,7 @@ impl Recorded {
             allow: result.as_ref().is_ok_and(|answer| answer.allows(allow)),
             id: record.id.clone(),
             policy: record.policy.clone(),
+            channel: record.channel.clone(),
             version: record.version.to_string(),
             component: record.component,
             data: record.data,
@@ -151,9 +153,12 @@ impl Recorded {
     }
 
     /// Whether `question` is the one that it answered.
-    pub(crate) fn answers(&self, active: &Active, question: &Question) -> bool {
+    pub(crate) fn answers(&self, active: &Active, through: Option<&Through>, question: &Question) -> bool {
         let Some(evidence) = &self.evidence else { return false };
+        let channel = self.record.channel.as_ref();
         self.record.policy == active.name
+            && channel.map(|channel| &channel.name) == through.map(|through| &through.name)
+            && channel.is_none_or(|channel| channel.shadow_of.is_none())
             && evidence.text(Field::Rule) == question.rule.as_str()
             && evidence.text(Field::Caller) == question.caller
             && evidence.bytes(Field::Input) == question.input.text().as_bytes()
@@ -202,6 +207,7 @@ mod tests {
         Record {
             id: "d-1".into(),
             policy: "loan".parse().unwrap(),
+            channel: None,
             version: "1.0.0".parse().unwrap(),
             component: Digest::of(b"component"),
             statement: Digest::of(b"statement"),

@@ -6,12 +6,15 @@
 //! keys/compile-cache   authenticates compiled components
 //! keys/TENANT.vkey     the public half of the log key, for a verifier of that tenant's log
 //! seen.json            the highest versions that this host has served
+//! registry/            the newest signed documents that this host accepted, where it follows a registry
+//! reverted.json        the channel states whose guard has sent everything back to their first version
 //! artifacts/           the versions that ran here, by component digest, for replay
 //! data/                the data snapshots that were used, by digest, for replay
 //! compiled/            the compile cache
 //! log/                 the journal, its tiles and checkpoints, and the evidence
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 use verdict_core::digest::Digest;
 use verdict_core::key::{KeyFile, Role, SecretKey};
 use verdict_core::trust::Seen;
+use verdict_registry::Tree;
 
 use crate::error::HostError;
 
@@ -116,6 +120,28 @@ impl State {
 
     pub(crate) fn keep_seen(&self, seen: &Seen) -> Result<(), HostError> {
         write_durable(&self.root.join("seen.json"), seen.render().as_bytes())
+    }
+
+    /// The host's own copy of the signed documents that it goes by.
+    pub(crate) fn registry(&self) -> Result<Tree, HostError> {
+        let path = self.root.join("registry");
+        Tree::create(&path).map_err(|error| HostError::state(&path, &error))
+    }
+
+    /// The sequences of the channel states, by `tenant/name@channel`, whose guard has reverted.
+    pub(crate) fn reverted(&self) -> Result<BTreeMap<String, u64>, HostError> {
+        let path = self.root.join("reverted.json");
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| HostError::state(&path, &error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(HostError::state(&path, &error)),
+        }
+    }
+
+    pub(crate) fn keep_reverted(&self, reverted: &BTreeMap<String, u64>) -> Result<(), HostError> {
+        let path = self.root.join("reverted.json");
+        let text = serde_json::to_vec(reverted).map_err(|error| HostError::state(&path, &error))?;
+        write_durable(&path, &text)
     }
 
     /// Where the copy of the version with this component is, for replay.

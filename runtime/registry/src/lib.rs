@@ -33,10 +33,14 @@ mod layout;
 pub mod remote;
 #[cfg(feature = "registry")]
 pub mod repository;
+mod source;
 #[cfg(feature = "store")]
 pub mod store;
+mod tree;
 mod world;
 
 pub use error::RegistryError;
 pub use find::find;
 pub use layout::{Layout, Summary};
+pub use source::{Documents, Source};
+pub use tree::Tree;

@@ -1,0 +1,417 @@
+//! Following a registry: from signed documents to the table of policies that answer.
+//!
+//! The registry is not trusted. A host takes a document when the signatures say so and it is newer than what the host
+//! has, keeps a copy in its state folder, and goes on with its copies where the registry cannot be reached, offers
+//! something that is refused, or names a version that does not load.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use verdict_core::artifact::{self, UnverifiedArtifact};
+use verdict_core::digest::Digest;
+use verdict_core::dsse::Envelope;
+use verdict_core::name::{ChannelName, PolicyName, Tenant};
+use verdict_core::refusal::{Refusal, RefusalCode};
+use verdict_core::time::Timestamp;
+use verdict_core::trust::{
+    Anchor, Basis, ChannelState, DataSnapshot, Revocations, Roots, Seen, SignedDocument, TrustPolicy,
+    Verified, Which,
+};
+use verdict_engine::Engine;
+use verdict_registry::{Documents, Layout, Source, Tree};
+
+use crate::error::HostError;
+use crate::load::{Active, DATA_BYTES_MAX, Data, Quarantined, Table, holds};
+use crate::route::Route;
+use crate::state::State;
+
+/// A registry that a host follows, and whom it begins to trust with.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Where signed documents and artifacts come from. Not trusted.
+    pub source: Arc<dyn Source>,
+    /// The root keys that sign the first trust policy: the operator's own configuration.
+    pub roots: Roots,
+}
+
+/// One reading of the registry.
+pub(crate) struct Follower<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) state: &'a State,
+    pub(crate) registry: &'a Registry,
+    pub(crate) now: Timestamp,
+}
+
+/// What decides about everything else.
+struct Ground {
+    trust: TrustPolicy,
+    revocations: Option<Verified<Revocations>>,
+    seen: Seen,
+    now: Timestamp,
+}
+
+impl Ground {
+    fn basis(&self) -> Basis<'_> {
+        let Self { trust, revocations, seen, now } = self;
+        Basis { trust, revocations: revocations.as_ref(), seen, now: *now }
+    }
+
+    /// What a route rests on besides its own state: where none of it changed, the route stays.
+    fn digest(&self) -> Digest {
+        let revocations = self.revocations.as_ref().map(Verified::digest);
+        Digest::of(format!("{:?} {:?} {revocations:?}", self.trust.version(), self.trust.digest()).as_bytes())
+    }
+}
+
+/// The data of one tenant that holds: each snapshot with its content.
+type Snapshots = HashMap<Tenant, Vec<(Verified<DataSnapshot>, Arc<Data>)>>;
+
+/// The copies of one channel's state, the registry's first.
+type Offers = BTreeMap<(PolicyName, ChannelName), Vec<Vec<u8>>>;
+
+impl Follower<'_> {
+    /// Reads everything again and makes the next table. `old` goes on answering until it is replaced.
+    pub(crate) fn load(&self, old: &Table) -> Result<Table, HostError> {
+        let own = self.state.registry()?;
+        let unreadable = |refusal| HostError::Trust { path: own.path().into(), refusal };
+        let kept = own.documents().map_err(unreadable)?;
+        let mut table = Table::default();
+        let offered = self.registry.source.documents().unwrap_or_else(|refusal| {
+            tracing::warn!(%refusal, "the registry cannot be read; going on with what is here");
+            table.unreachable = Some(refusal);
+            Documents::default()
+        });
+        let mut ground = self.ground(&own, &offered, &kept, &mut table.quarantine)?;
+        let snapshots = self.snapshots(&own, &offered, &kept, &mut ground, old, &mut table.quarantine)?;
+        let reverted = self.state.reverted()?;
+        for ((policy, channel), offers) in offers(&offered, &kept) {
+            let name = format!("{policy}@{channel}");
+            let before = old.policies.get(&policy).and_then(|routes| routes.channels.get(&channel));
+            let step = Step { follower: self, own: &own, snapshots: &snapshots, before, old };
+            let Some((route, newer)) =
+                step.first_that_holds(&ground, (&policy, &channel), &offers, &mut table)
+            else {
+                continue;
+            };
+            if let Some((state, envelope)) = newer {
+                own.put_channel(&policy, &channel, state.document().sequence, &envelope)
+                    .map_err(|error| HostError::state(own.path(), &error))?;
+                ground.seen = ground.seen.note_document(&state);
+            }
+            route.set_reverted(reverted.get(&name).copied());
+            table.policies.entry(policy).or_default().channels.insert(channel, route);
+        }
+        self.state.keep_seen(&ground.seen.note_time(self.now))?;
+        Ok(table)
+    }
+
+    /// Trust and revocations. What is accepted is kept before anything is done with it.
+    fn ground(
+        &self,
+        own: &Tree,
+        offered: &Documents,
+        kept: &Documents,
+        quarantine: &mut Vec<Quarantined>,
+    ) -> Result<Ground, HostError> {
+        let written = |error| HostError::state(own.path(), &error);
+        let seen = self.state.seen()?;
+        let (trust, chain) = self.trust(offered, kept, &seen, quarantine)?;
+        for envelope in &chain {
+            if !kept.trust.contains(envelope) {
+                let version = Envelope::parse(envelope)
+                    .ok()
+                    .and_then(|envelope| TrustPolicy::parse(envelope.payload()).ok())
+                    .map_or(trust.version(), |policy| policy.version());
+                own.put_trust(version, envelope).map_err(written)?;
+            }
+        }
+        let seen = seen.note_trust_policy(&trust);
+        let mut ground = Ground { trust, revocations: None, seen, now: self.now };
+        let basis = Basis { revocations: None, ..ground.basis() };
+        let mut newest: Option<(Verified<Revocations>, &Vec<u8>)> = None;
+        for (envelope, is_offered) in
+            offered.revocations.iter().map(|e| (e, true)).chain(kept.revocations.iter().map(|e| (e, false)))
+        {
+            match Revocations::verify(envelope, &basis) {
+                Ok(found) => {
+                    let sequence = found.document().sequence;
+                    if newest.as_ref().is_none_or(|(newest, _)| newest.document().sequence < sequence) {
+                        newest = Some((found, envelope));
+                    }
+                }
+                Err(refusal) if is_offered => quarantine.push(refused("trust/revocations.dsse", refusal)),
+                Err(_) => {}
+            }
+        }
+        if let Some((revocations, envelope)) = newest {
+            if kept.revocations.as_ref() != Some(envelope) {
+                own.put_revocations(envelope).map_err(written)?;
+            }
+            ground.seen = ground.seen.note_document(&revocations);
+            ground.revocations = Some(revocations);
+        }
+        Ok(ground)
+    }
+
+    /// The newest trust policy, and the chain that leads to it: the registry's versions after those that are kept, the
+    /// registry's alone, or those that are kept alone.
+    fn trust(
+        &self,
+        offered: &Documents,
+        kept: &Documents,
+        seen: &Seen,
+        quarantine: &mut Vec<Quarantined>,
+    ) -> Result<(TrustPolicy, Vec<Vec<u8>>), HostError> {
+        let mut joined = kept.trust.clone();
+        joined.extend(offered.trust.iter().filter(|envelope| !kept.trust.contains(envelope)).cloned());
+        let mut refusal = None;
+        for chain in [joined, offered.trust.clone(), kept.trust.clone()] {
+            let envelopes: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+            match TrustPolicy::verify_signed(&envelopes, Anchor::Roots(&self.registry.roots), seen, self.now)
+            {
+                Ok(trust) => {
+                    quarantine.extend(refusal.map(|refusal| refused("trust", refusal)));
+                    return Ok((trust, chain));
+                }
+                Err(found) => drop(refusal.get_or_insert(found)),
+            }
+        }
+        let none = || Refusal::new(RefusalCode::Unsigned, "there is no signed trust policy");
+        Err(HostError::Trust { path: "trust".into(), refusal: refusal.unwrap_or_else(none) })
+    }
+
+    /// Every data snapshot that holds, the newest of each tenant first, with its content.
+    fn snapshots(
+        &self,
+        own: &Tree,
+        offered: &Documents,
+        kept: &Documents,
+        ground: &mut Ground,
+        old: &Table,
+        quarantine: &mut Vec<Quarantined>,
+    ) -> Result<Snapshots, HostError> {
+        let mut snapshots = Snapshots::new();
+        let new = offered.data.iter().filter(|envelope| !kept.data.contains(envelope));
+        for (envelope, is_new) in new.map(|e| (e, true)).chain(kept.data.iter().map(|e| (e, false))) {
+            let Some(document) = unverified::<DataSnapshot>(envelope) else { continue };
+            let (tenant, sequence) = (document.tenant.clone(), document.sequence);
+            // An older one holds where a channel names it: that it is not the newest is checked there.
+            let verified = DataSnapshot::verify_named(envelope, &tenant, &document.digest, &ground.basis());
+            let loaded = verified.and_then(|verified| {
+                let data = self.content(&tenant, verified.document(), old)?;
+                Ok((verified, data))
+            });
+            match loaded {
+                Ok((verified, data)) => {
+                    if is_new {
+                        own.put_data(&tenant, sequence, envelope, data.document.text().as_bytes())
+                            .map_err(|error| HostError::state(own.path(), &error))?;
+                    }
+                    self.state.keep_data(&data.digest, data.document.text().as_bytes())?;
+                    ground.seen = ground.seen.clone().note_document(&verified);
+                    snapshots.entry(tenant).or_default().push((verified, data));
+                }
+                Err(refusal) if is_new => {
+                    quarantine.push(refused(&format!("data/{tenant}/{sequence}"), refusal))
+                }
+                Err(_) => {}
+            }
+        }
+        for list in snapshots.values_mut() {
+            list.sort_by_key(|(verified, _)| std::cmp::Reverse(verified.document().sequence));
+        }
+        Ok(snapshots)
+    }
+
+    /// The content of a snapshot: one copy for all who read it.
+    fn content(&self, tenant: &Tenant, snapshot: &DataSnapshot, old: &Table) -> Result<Arc<Data>, Refusal> {
+        let digest = snapshot.digest;
+        let loaded =
+            old.actives().filter_map(|active| active.data.as_ref()).find(|data| data.digest == digest);
+        if let Some(data) = loaded {
+            return Ok(Arc::clone(data));
+        }
+        let bytes = match self.state.data(&digest) {
+            Ok(bytes) => bytes,
+            Err(_) => self.registry.source.data(tenant, &digest, DATA_BYTES_MAX)?,
+        };
+        snapshot.check_content(&Digest::of(&bytes), u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+        let data = Data::parse(bytes).map_err(|reason| Refusal::new(RefusalCode::WrongData, reason))?;
+        Ok(Arc::new(data))
+    }
+}
+
+/// What a channel's route is made with.
+struct Step<'a> {
+    follower: &'a Follower<'a>,
+    own: &'a Tree,
+    snapshots: &'a Snapshots,
+    before: Option<&'a Arc<Route>>,
+    old: &'a Table,
+}
+
+/// A route, and the state that made it with its envelope, where that is to be kept.
+type Held = (Arc<Route>, Option<(Verified<ChannelState>, Vec<u8>)>);
+
+impl Step<'_> {
+    /// The first of the offers that is good throughout: signed, newer, and all of its versions load.
+    fn first_that_holds(
+        &self,
+        ground: &Ground,
+        (policy, channel): (&PolicyName, &ChannelName),
+        offers: &[Vec<u8>],
+        table: &mut Table,
+    ) -> Option<Held> {
+        let kept = self.own.channel_states(policy, channel).ok().and_then(|mut states| states.pop());
+        let mut last = None;
+        for envelope in offers {
+            let is_kept = kept.as_ref() == Some(envelope);
+            match self.route(ground, (policy, channel), envelope) {
+                Ok((route, state)) => return Some((route, (!is_kept).then(|| (state, envelope.clone())))),
+                Err(refusal) => {
+                    if !is_kept || offers.len() == 1 {
+                        table
+                            .quarantine
+                            .push(refused(&format!("channels/{policy}@{channel}"), refusal.clone()));
+                    }
+                    last = Some(refusal.code);
+                }
+            }
+        }
+        // What has merely come to its end goes on for the time of grace; what is revoked or not trusted does not.
+        let has_ended = matches!(
+            last,
+            Some(RefusalCode::DocumentExpired | RefusalCode::KeyExpired | RefusalCode::TrustExpired)
+        );
+        self.before.filter(|_| has_ended).map(|route| (Arc::clone(route), None))
+    }
+
+    fn route(
+        &self,
+        ground: &Ground,
+        (policy, channel): (&PolicyName, &ChannelName),
+        envelope: &[u8],
+    ) -> Result<(Arc<Route>, Verified<ChannelState>), Refusal> {
+        let state = ChannelState::verify(envelope, policy, channel, &ground.basis())?;
+        let data = self.data(policy, &state)?;
+        let rests_on = Digest::of(
+            format!("{} {} {:?}", ground.digest(), state.digest(), data.map(|(data, _)| data.digest()))
+                .as_bytes(),
+        );
+        if let Some(before) = self.before.filter(|before| before.rests_on == Some(rests_on)) {
+            return Ok((Arc::clone(before), state));
+        }
+        let document = state.document();
+        let active = |which| self.active(ground, &state, which, data).map(Arc::new);
+        let mut versions = Vec::new();
+        for (place, share) in document.versions.iter().enumerate() {
+            versions.push((share.weight, active(Which::Share(place))?));
+        }
+        let shadow = document.shadow.as_ref().map(|_| active(Which::Shadow)).transpose()?;
+        let route = Route::of_channel(document, versions, shadow, rests_on);
+        Ok((Arc::new(route), state))
+    }
+
+    /// The snapshot that the state names, or the tenant's newest.
+    fn data(
+        &self,
+        policy: &PolicyName,
+        state: &Verified<ChannelState>,
+    ) -> Result<Option<&(Verified<DataSnapshot>, Arc<Data>)>, Refusal> {
+        let all = self.snapshots.get(policy.tenant()).map(Vec::as_slice).unwrap_or_default();
+        match state.document().data {
+            None => Ok(all.first()),
+            Some(named) => match all.iter().find(|(_, data)| data.digest == named) {
+                Some(found) => Ok(Some(found)),
+                None => {
+                    let message = format!("the channel names the data snapshot {named}, which is not here");
+                    Err(Refusal::new(RefusalCode::WrongData, message))
+                }
+            },
+        }
+    }
+
+    fn active(
+        &self,
+        ground: &Ground,
+        state: &Verified<ChannelState>,
+        which: Which,
+        data: Option<&(Verified<DataSnapshot>, Arc<Data>)>,
+    ) -> Result<Active, Refusal> {
+        let document = state.document();
+        let Some(release) = document.release(which) else {
+            return Err(Refusal::new(RefusalCode::NotReleased, "the channel has no such version"));
+        };
+        let admit = |artifact: &UnverifiedArtifact| {
+            let verified =
+                artifact::verify_statement(artifact.clone(), &release.statement, &ground.trust, ground.now)?;
+            let snapshot = data.map(|(snapshot, _)| snapshot);
+            artifact::admit_in_channel(verified, state, which, snapshot, &ground.basis())
+        };
+        let copy = self.follower.state.artifact(&release.image);
+        let kept = Layout::open(&copy).and_then(|layout| layout.fetch()).and_then(|kept| admit(&kept));
+        // The copy may lack approvals that were given since it was made.
+        let admitted = match kept {
+            Ok(admitted) => admitted,
+            Err(_) => {
+                let fetched = self.follower.registry.source.artifact(&document.policy, &release.image)?;
+                let admitted = admit(&fetched)?;
+                keep_copy(&copy, &fetched)?;
+                admitted
+            }
+        };
+        let mut loaded = self.old.of_policy(&document.policy);
+        let policy = match loaded.find(|active| active.statement == release.statement) {
+            Some(active) => active.policy.clone(),
+            None => self.follower.engine.load(&admitted)?,
+        };
+        let granted = !admitted.manifest().capabilities.data.is_empty();
+        if !Layout::open(&copy).and_then(|layout| layout.fetch()).is_ok_and(|kept| holds(&kept, &admitted)) {
+            return Err(Refusal::new(
+                RefusalCode::Unreadable,
+                "the copy for replay is not what was admitted",
+            ));
+        }
+        Ok(Active {
+            policy,
+            version: admitted.manifest().version.to_string(),
+            component: admitted.component_digest(),
+            statement: admitted.statement_digest(),
+            oci_manifest: admitted.oci_digest(),
+            until: admitted.until(),
+            data: data.filter(|_| granted).map(|(_, data)| Arc::clone(data)),
+            name: document.policy.clone(),
+            path: PathBuf::from(format!("channels/{}@{}", document.policy, document.channel)),
+        })
+    }
+}
+
+/// Keeps an artifact for replay, before it answers for the first time.
+fn keep_copy(to: &Path, artifact: &UnverifiedArtifact) -> Result<(), Refusal> {
+    Layout::store(to, artifact).map(drop).map_err(|error| {
+        Refusal::new(RefusalCode::Unreadable, format!("no copy can be kept for replay: {error}"))
+    })
+}
+
+/// The states of every channel: what the registry offers, then what is kept.
+fn offers(offered: &Documents, kept: &Documents) -> Offers {
+    let mut offers = Offers::new();
+    for envelope in offered.channels.iter().chain(&kept.channels) {
+        let Some(state) = unverified::<ChannelState>(envelope) else { continue };
+        let same_channel = offers.entry((state.policy, state.channel)).or_default();
+        if !same_channel.contains(envelope) {
+            same_channel.push(envelope.clone());
+        }
+    }
+    offers
+}
+
+/// What a document says it is; only to know what to check it as.
+fn unverified<T: SignedDocument>(envelope: &[u8]) -> Option<T> {
+    T::parse(Envelope::parse(envelope).ok()?.payload()).ok()
+}
+
+fn refused(what: &str, refusal: Refusal) -> Quarantined {
+    Quarantined { path: what.into(), refusal }
+}
