@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use verdict::core::name::PolicyName;
+use verdict::core::name::{ChannelName, NameError, PolicyName};
 use verdict::core::time::Timestamp;
 use verdict::{DecideError, Decision, Pending, ReceiptState, Request};
 
@@ -36,24 +36,28 @@ struct Question<'a> {
 pub(crate) async fn routed(
     State(app): State<Arc<App>>,
     Path((tenant, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let policy = PolicyName::of(&tenant, &name).map_err(|error| ApiError::bad_request(error.to_string()));
-    let decided = match (policy, app.caller(&headers)) {
-        (Ok(policy), Ok(caller)) => decide(&app, policy, caller, &body).await,
-        (Err(error), _) | (_, Err(error)) => Err(error),
+    let decided = async {
+        let policy = policy?;
+        let caller = app.caller_in(&headers, policy.tenant())?;
+        decide(&app, policy, query.as_deref(), caller, &body).await
     };
-    door::routed(decided)
+    door::routed(decided.await)
 }
 
 /// Asks the policy, and returns the decision as it goes to the caller, with its status.
 pub(crate) async fn decide(
     app: &Arc<App>,
     policy: PolicyName,
+    query: Option<&str>,
     caller: Option<&Caller>,
     body: &[u8],
 ) -> Result<(StatusCode, Vec<u8>), ApiError> {
+    let channel = query.map_or(Ok(None), channel)?;
     let question: Question<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     let request = Request {
         rule: question.rule,
@@ -61,6 +65,7 @@ pub(crate) async fn decide(
         id: question.id,
         decision_time: question.decision_time,
         caller: caller.map(|caller| caller.json().to_owned()),
+        channel,
         policy,
     };
     let pending = evaluate(app, request).await?;
@@ -68,17 +73,30 @@ pub(crate) async fn decide(
     said(&pending.durable().await?)
 }
 
+/// The query of a decision: `channel=NAME`, or nothing. What is not understood is refused: whoever misspells it must not
+/// be answered by another channel.
+fn channel(query: &str) -> Result<Option<ChannelName>, ApiError> {
+    if query.is_empty() {
+        return Ok(None);
+    }
+    let Some(name) = query.strip_prefix("channel=") else {
+        return Err(ApiError::bad_request("the query may only be `channel=NAME`"));
+    };
+    name.parse().map(Some).map_err(|error: NameError| ApiError::bad_request(error.to_string()))
+}
+
 async fn evaluate(app: &Arc<App>, request: Request) -> Result<Result<Pending, DecideError>, ApiError> {
-    let fuel = app.host.fuel_limit(&request.policy).unwrap_or_default();
+    let host = app.host()?;
+    let fuel = host.fuel_limit(&request.policy, request.channel.as_ref()).unwrap_or_default();
     if fuel <= INLINE_FUEL_MAX {
-        return Ok(app.host.decide(request));
+        return Ok(host.decide(request));
     }
     let busy = || {
         let message = "too many long evaluations are under way; ask again";
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
     };
     let permit = Arc::clone(&app.long_evaluations).try_acquire_owned().map_err(|_| busy())?;
-    let host = app.host.clone();
+    let host = host.clone();
     let evaluate = move || {
         let pending = host.decide(request);
         drop(permit);
@@ -110,7 +128,7 @@ pub(crate) async fn decision(
     Path((tenant, id)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     let tenant = crate::routes::tenant(&tenant)?;
-    match app.host.decision(&tenant, &id)? {
+    match app.host()?.decision(&tenant, &id)? {
         Some(decision) => Ok(door::routed(said(&decision))),
         None => Err(ApiError::not_found("no decision has this id, or its evidence was erased")),
     }
@@ -125,7 +143,7 @@ pub(crate) async fn receipt(
     // A receipt exists with the next checkpoint, which is at most a second away: waiting for it spares the caller a
     // second request.
     for _ in 0..30 {
-        match app.host.receipt(&tenant, &id)? {
+        match app.host()?.receipt(&tenant, &id)? {
             ReceiptState::Ready(receipt) => return Ok(json(StatusCode::OK, &receipt)),
             ReceiptState::Unknown => return Err(ApiError::not_found("no decision has this id")),
             ReceiptState::Erased => {

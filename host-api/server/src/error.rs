@@ -88,7 +88,9 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 impl From<DecideError> for ApiError {
     fn from(error: DecideError) -> Self {
         let status = match &error {
-            DecideError::UnknownPolicy(_) | DecideError::UnknownRule { .. } => StatusCode::NOT_FOUND,
+            DecideError::UnknownPolicy(_)
+            | DecideError::UnknownRule { .. }
+            | DecideError::UnknownChannel { .. } => StatusCode::NOT_FOUND,
             DecideError::Input(error) if error.kind() == DocumentErrorKind::TooLarge => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }

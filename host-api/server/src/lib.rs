@@ -1,4 +1,4 @@
-//! Verdict over HTTP: routes, wire types, authentication, listening.
+//! Verdict over HTTP: routes, wire types, authentication, listening; and the registry that OCI clients push to.
 //!
 //! Three nouns: a [`Server`] is bound but not yet serving, a [`Listen`] is where it listens, and
 //! [`Tokens`] are who may ask.
@@ -22,6 +22,7 @@ mod decide;
 mod door;
 mod error;
 mod listen;
+mod oci;
 mod routes;
 mod wire;
 

@@ -16,9 +16,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::timeout::TimeoutLayer;
 use verdict::Host;
+use verdict::registry::repository::Registry;
 
 use crate::auth::Tokens;
 use crate::door::Door;
+use crate::oci::{self, Oci};
 use crate::routes::{App, router};
 
 /// Where a server listens.
@@ -37,13 +39,16 @@ pub struct Options {
     pub listen: Listen,
     /// Who may ask; needed for addresses that others can reach.
     pub tokens: Option<Tokens>,
+    /// What is served at `/v2/`, where OCI clients look for it; nothing if there is none.
+    pub registry: Option<Registry>,
     /// The most connections at a time; more wait in the kernel's queue.
     pub connections_max: usize,
     /// The largest request body, in bytes.
     pub body_bytes_max: usize,
     /// How long a client may take for its request's head.
     pub header_timeout: Duration,
-    /// How long a request may take as a whole.
+    /// How long a request may take as a whole; for what is pushed into the registry, how long to wait for its next
+    /// byte.
     pub request_timeout: Duration,
     /// How many evaluations with a large fuel limit may run at a time.
     pub long_evaluations_max: usize,
@@ -57,6 +62,7 @@ impl Options {
         Self {
             listen,
             tokens: None,
+            registry: None,
             connections_max: 4_096,
             body_bytes_max: 2 << 20,
             header_timeout: Duration::from_secs(5),
@@ -115,7 +121,7 @@ enum Listener {
 
 /// A server that is bound, and not yet serving.
 pub struct Server {
-    host: Host,
+    host: Option<Host>,
     options: Options,
     listener: Listener,
     address: Listen,
@@ -128,11 +134,12 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Binds the address.
+    /// Binds the address. Without a host it serves a registry and decides nothing.
     ///
     /// # Errors
     /// When others can reach it and no tokens are given, or the operating system refuses.
-    pub async fn bind(host: Host, options: Options) -> Result<Self, ListenError> {
+    pub async fn bind(host: impl Into<Option<Host>>, options: Options) -> Result<Self, ListenError> {
+        let host = host.into();
         let failed = |error| ListenError::Bind(options.listen.clone(), error);
         let (listener, address) = match &options.listen {
             Listen::Tcp(address) => {
@@ -170,8 +177,11 @@ impl Server {
             self.options.request_timeout,
         );
         let app = Arc::new(App::new(self.host.clone(), &self.options));
+        let registry = self.options.registry.as_ref();
+        let collector = registry.map(|registry| tokio::spawn(oci::collect(registry.clone())));
         let door = Arc::new(Door {
             router: router(&app, &self.options).layer(timeout),
+            oci: registry.map(|registry| Arc::new(Oci::new(registry.clone(), &self.options))),
             app,
             request_timeout: self.options.request_timeout,
             body_bytes_max: self.options.body_bytes_max,
@@ -185,12 +195,15 @@ impl Server {
                         self.serve(io, permit, &door, &graceful);
                     }
                 }
-                _ = hangup.recv() => reload(self.host.clone()),
+                _ = hangup.recv() => drop(self.host.clone().map(reload)),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
         }
         tracing::info!("draining");
+        if let Some(collector) = collector {
+            collector.abort();
+        }
         let Self { host, listener, address, options } = self;
         // New connections are refused from here on, so that a load balancer turns elsewhere.
         drop(listener);
@@ -200,6 +213,7 @@ impl Server {
         if tokio::time::timeout(options.drain_timeout, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time");
         }
+        let Some(host) = host else { return Ok(()) };
         let flushed = tokio::task::spawn_blocking(move || host.flush()).await;
         if let Ok(Err(error)) = flushed {
             tracing::error!(%error, "the last checkpoint could not be written");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use verdict::Host;
 use verdict::core::name::Tenant;
 use verdict::engine::Instances;
+use verdict::registry::repository::Registry;
 
 use crate::auth::{Caller, Tokens};
 use crate::error::{ApiError, json};
@@ -20,15 +21,24 @@ use crate::{decide, listen::Options};
 
 /// What every route can reach.
 pub(crate) struct App {
-    pub(crate) host: Host,
-    pub(crate) tokens: Option<Tokens>,
+    /// None where only a registry is served.
+    host: Option<Host>,
+    tokens: Option<Tokens>,
+    registry: Option<Registry>,
     pub(crate) long_evaluations: Arc<Semaphore>,
 }
 
 impl App {
-    pub(crate) fn new(host: Host, options: &Options) -> Self {
+    pub(crate) fn new(host: Option<Host>, options: &Options) -> Self {
         let long_evaluations = Arc::new(Semaphore::new(options.long_evaluations_max));
-        Self { host, tokens: options.tokens.clone(), long_evaluations }
+        let (tokens, registry) = (options.tokens.clone(), options.registry.clone());
+        Self { host, tokens, registry, long_evaluations }
+    }
+
+    /// What decides.
+    pub(crate) fn host(&self) -> Result<&Host, ApiError> {
+        let nothing = || ApiError::not_found("this server keeps a registry and decides nothing");
+        self.host.as_ref().ok_or_else(nothing)
     }
 
     /// Who asks; none where nobody needs to say. Without tokens everybody who can connect may ask;
@@ -40,6 +50,20 @@ impl App {
                 let message = "give a token of the server's token file as `Authorization: Bearer TOKEN`";
                 ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
             }),
+        }
+    }
+
+    /// As [`caller`](Self::caller), who must be one of this tenant's.
+    pub(crate) fn caller_in(
+        &self,
+        headers: &HeaderMap,
+        tenant: &Tenant,
+    ) -> Result<Option<&Caller>, ApiError> {
+        match self.caller(headers)? {
+            Some(caller) if !caller.may_see(tenant) => {
+                Err(ApiError::not_found("there is nothing here for this token, which is for another tenant"))
+            }
+            caller => Ok(caller),
         }
     }
 }
@@ -73,8 +97,18 @@ pub(crate) fn router(app: &Arc<App>, options: &Options) -> Router {
         .with_state(Arc::clone(app))
 }
 
-async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.caller(request.headers()) {
+async fn authenticate(
+    State(app): State<Arc<App>>,
+    parameters: RawPathParams,
+    request: Request,
+    next: Next,
+) -> Response {
+    let named = parameters.iter().find(|(name, _)| *name == "tenant");
+    let known = app.caller(request.headers()).and_then(|caller| match named {
+        Some((_, text)) => app.caller_in(request.headers(), &self::tenant(text)?),
+        None => Ok(caller),
+    });
+    match known {
         Err(error) => error.into_response(),
         Ok(_) => next.run(request).await,
     }
@@ -89,7 +123,7 @@ struct Health {
     status: &'static str,
 }
 
-/// Ready means that a decision can be made and recorded.
+/// Ready means that a decision can be made and recorded, and that the registry can be read where there is one.
 async fn ready(State(app): State<Arc<App>>) -> Response {
     #[derive(Serialize)]
     struct Ready {
@@ -101,21 +135,31 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         /// Records that a loss of power would take now: answered for already only where the log is `buffered`.
         unsynced: u64,
     }
-    let policies = app.host.policies().len();
-    let recording = app.host.is_recording();
-    let body = Ready {
-        ready: policies > 0 && app.host.health().is_ok(),
-        policies,
-        quarantined: app.host.quarantine().len(),
-        recording,
-        log: app.host.log().name(),
-        unsynced: app.host.unsynced(),
+    #[derive(Serialize)]
+    struct RegistryReady {
+        ready: bool,
+    }
+    let registry = match &app.registry {
+        Some(registry) => registry.catalogue().event_head().await.is_ok(),
+        None => true,
     };
-    json(if body.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
+    let status = |ready| if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let Ok(host) = app.host() else { return json(status(registry), &RegistryReady { ready: registry }) };
+    let policies = host.policies().len();
+    let body = Ready {
+        ready: policies > 0 && host.health().is_ok() && registry,
+        policies,
+        quarantined: host.quarantine().len(),
+        recording: host.is_recording(),
+        log: host.log().name(),
+        unsynced: host.unsynced(),
+    };
+    json(status(body.ready), &body)
 }
 
-/// `GET /v1/policies`: what is loaded, and what was refused.
-async fn policies(State(app): State<Arc<App>>) -> Response {
+/// `GET /v1/policies`: what is loaded, and what was refused. A caller of one tenant is told of its own policies; what
+/// was refused has no tenant that could be believed.
+async fn policies(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
     #[derive(Serialize)]
     struct Listing {
         policies: Vec<serde_json::Value>,
@@ -125,6 +169,8 @@ async fn policies(State(app): State<Arc<App>>) -> Response {
     let policy = |status: verdict::PolicyStatus| {
         serde_json::json!({
             "policy": status.name, "version": status.version, "component": status.component,
+            "channel": status.channel, "sequence": status.sequence, "weight": status.weight,
+            "shadow": status.channel.is_some() && status.weight.is_none(), "reverted": status.is_reverted,
             "rules": status.manifest.rules.iter().map(|rule| &rule.name).collect::<Vec<_>>(),
             "description": status.manifest.description, "limits": status.limits, "data": status.data,
             "until": status.until,
@@ -138,15 +184,19 @@ async fn policies(State(app): State<Arc<App>>) -> Response {
             "artifact": path, "code": artifact.refusal.code, "message": artifact.refusal.message,
         })
     };
-    let verified = app.host.verification_counts();
+    let (host, caller) = (app.host()?, app.caller(&headers)?);
+    let seen =
+        |status: &verdict::PolicyStatus| caller.is_none_or(|caller| caller.may_see(status.name.tenant()));
+    let told = caller.is_none_or(Caller::is_of_all);
+    let verified = host.verification_counts();
     let listing = Listing {
-        policies: app.host.policies().into_iter().map(policy).collect(),
-        quarantined: app.host.quarantine().into_iter().map(quarantined).collect(),
+        policies: host.policies().into_iter().filter(seen).map(policy).collect(),
+        quarantined: host.quarantine().into_iter().filter(|_| told).map(quarantined).collect(),
         instances: serde_json::json!({
-            "kind": instances_name(app.host.instances()), "compared": verified.compared, "differed": verified.differed,
+            "kind": instances_name(host.instances()), "compared": verified.compared, "differed": verified.differed,
         }),
     };
-    json(StatusCode::OK, &listing)
+    Ok(json(StatusCode::OK, &listing))
 }
 
 const fn instances_name(instances: Instances) -> &'static str {
@@ -164,7 +214,7 @@ async fn log_resource(
 ) -> Result<Response, ApiError> {
     let tenant = self::tenant(&tenant)?;
     if path == "key" {
-        let key = app.host.verifier_key(&tenant)?;
+        let key = app.host()?.verifier_key(&tenant)?;
         return key
             .map(|key| format!("{key}\n").into_response())
             .ok_or_else(|| ApiError::not_found("the log is off"));
@@ -181,7 +231,7 @@ async fn log_entries(
 }
 
 fn log_file(app: &App, tenant: &Tenant, path: &str) -> Result<Response, ApiError> {
-    let Some(bytes) = app.host.log_resource(tenant, path)? else {
+    let Some(bytes) = app.host()?.log_resource(tenant, path)? else {
         return Err(ApiError::not_found("the log has no such file"));
     };
     // C2SP tlog-tiles: checkpoints change, tiles never do.

@@ -31,6 +31,13 @@ pub(crate) fn text(decision: &Decision) -> std::io::Result<Vec<u8>> {
     write!(out, ",\"policy\":\"{}\",\"version\":", decision.policy)?;
     serde_json::to_writer(&mut out, &decision.version)?;
     write!(out, ",\"component\":\"{}\"", decision.component)?;
+    if let Some(channel) = &decision.channel {
+        write!(out, ",\"channel\":\"{}\",\"sequence\":{}", channel.name, channel.sequence)?;
+        if let Some(id) = &channel.shadow_of {
+            out.write_all(b",\"shadow_of\":")?;
+            serde_json::to_writer(&mut out, id)?;
+        }
+    }
     if let Some(data) = &decision.data {
         write!(out, ",\"data\":\"{data}\"")?;
     }
@@ -86,6 +93,7 @@ mod tests {
     use serde_json::{Value, json};
     use verdict::core::digest::Digest;
     use verdict::core::outcome::{Answer, FaultCode, Reason};
+    use verdict::core::record::Through;
     use verdict::core::time::Timestamp;
 
     use super::*;
@@ -94,6 +102,7 @@ mod tests {
         Decision {
             id: "d-1".into(),
             policy: "acme/loan".parse().unwrap(),
+            channel: None,
             version: "1.0.0".into(),
             component: Digest::of(b"component"),
             data: None,
@@ -153,6 +162,24 @@ mod tests {
             "reasons": [{"code": "a\"b", "message": "line\nline \u{1f600} \\", "pointers": ["/a~1b"], "rule": "§ 1"}],
         }));
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_channel_is_named_with_its_sequence() {
+        let through = |shadow_of: Option<&str>| Through {
+            name: "staging".parse().unwrap(),
+            sequence: 7,
+            shadow_of: shadow_of.map(ToOwned::to_owned),
+        };
+        let said = |shadow_of| {
+            let answer = Answer { value: None, reasons: Vec::new() };
+            value(&Decision { channel: Some(through(shadow_of)), ..decision(Ok(answer)) })
+        };
+        let expected = json!({ "undefined": true, "fuel": 7, "channel": "staging", "sequence": 7 });
+        assert_eq!(said(None), with(expected.clone()));
+        let mut shadow = with(expected);
+        shadow["shadow_of"] = "d-0".into();
+        assert_eq!(said(Some("d-0")), shadow);
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub enum RepositoryError {
     #[error("the manifest is refused: {0}")]
     Manifest(String),
     /// A descriptor says another size than the blob has.
-    #[error("`{digest}` has {found} bytes, the manifest says {named}; push a manifest with the size of the blob")]
+    #[error(
+        "`{digest}` has {found} bytes, the manifest says {named}; push a manifest with the size of the blob"
+    )]
     WrongSize {
         /// What is described.
         digest: Digest,

@@ -64,6 +64,7 @@ pub(super) fn parse(bytes: &[u8], named: Option<&str>) -> Result<Parsed, Reposit
     let is_index = media_type == INDEX_MEDIA_TYPE || media_type == DOCKER_LIST;
     let (blobs, manifests) = parts(&raw, is_index)?;
     let config_type = raw.config.map(|config| config.media_type);
+    let is_attached = raw.subject.is_some();
     let own_type = raw.artifact_type.filter(|text| !text.is_empty());
     let new = NewManifest {
         digest: Digest::of(bytes),
@@ -71,7 +72,8 @@ pub(super) fn parse(bytes: &[u8], named: Option<&str>) -> Result<Parsed, Reposit
         media_type,
         artifact_type: own_type.or(config_type),
         subject: raw.subject.map(|subject| subject.digest),
-        annotations: raw.annotations.unwrap_or_default(),
+        // They are listed with what is attached to another manifest, and with nothing else; others may be large.
+        annotations: raw.annotations.filter(|_| is_attached).unwrap_or_default(),
         blobs: blobs.keys().copied().collect(),
         manifests: manifests.keys().copied().collect(),
     };
@@ -110,7 +112,8 @@ fn parts(raw: &Raw, is_index: bool) -> Result<(Sizes, Sizes), RepositoryError> {
         (true, None, None, Some(manifests)) => Ok((Sizes::new(), sizes(manifests)?)),
         (true, ..) => refused("an index has `manifests`, and neither `config` nor `layers`".to_owned()),
         (false, Some(config), Some(layers), None) => {
-            let here = |layer: &&RawDescriptor| !ELSEWHERE.iter().any(|kind| layer.media_type.starts_with(kind));
+            let here =
+                |layer: &&RawDescriptor| !ELSEWHERE.iter().any(|kind| layer.media_type.starts_with(kind));
             let mut blobs: Vec<RawDescriptor> = Vec::new();
             for part in layers.iter().filter(here).chain([config]) {
                 let RawDescriptor { media_type, digest, size } = part;
@@ -188,7 +191,8 @@ mod tests {
     #[test]
     fn layers_that_nobody_may_distribute_need_not_be_there() {
         let mut value = image();
-        value["layers"] = json!([descriptor("layer", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip")]);
+        value["layers"] =
+            json!([descriptor("layer", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip")]);
         assert_eq!(read(&value, None).unwrap().new.blobs, [Digest::of(b"config")].into());
     }
 

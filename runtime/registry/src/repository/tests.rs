@@ -130,8 +130,11 @@ async fn what_a_version_a_document_or_an_index_rests_on_cannot_be_deleted() {
     let _ = write.put_document(&document, 0).await.unwrap();
     write.commit().await.unwrap();
 
-    for (digest, by) in digests.iter().zip(["version `1.0.0`", "document channel `bank/loan@production`", "manifest"]) {
-        let error = registry.delete_manifest(&loan(), &Reference::Digest(*digest), change()).await.unwrap_err();
+    for (digest, by) in
+        digests.iter().zip(["version `1.0.0`", "document channel `bank/loan@production`", "manifest"])
+    {
+        let error =
+            registry.delete_manifest(&loan(), &Reference::Digest(*digest), change()).await.unwrap_err();
         assert!(error.to_string().contains(by), "{error}");
         registry.read_manifest(&loan(), &Reference::Digest(*digest)).await.unwrap();
     }
@@ -154,7 +157,11 @@ async fn garbage_goes_and_what_is_referred_to_stays() {
     let gone = image(&registry, &loan(), "gone").await;
     let gone_digest = push(&registry, "gone", &gone).await.unwrap();
     put(&registry, &loan(), "never named").await;
-    assert_eq!(registry.collect(in_hours(0), HOUR).await.unwrap(), Collected::default(), "all of it is young");
+    assert_eq!(
+        registry.collect(in_hours(0), HOUR).await.unwrap(),
+        Collected::default(),
+        "all of it is young"
+    );
 
     registry.delete_manifest(&loan(), &Reference::Digest(gone_digest), change()).await.unwrap();
     let collected = registry.collect(in_hours(2), HOUR).await.unwrap();
@@ -235,7 +242,10 @@ async fn an_upload_belongs_to_its_repository() {
         assert!(matches!(found, Err(RepositoryError::UnknownUpload)), "{other}");
     }
     assert_eq!(registry.upload(&loan(), upload.id()).await.unwrap(), upload);
-    assert!(!format!("{upload:?}").contains(&upload.id().to_string()), "who knows the name can go on with it");
+    assert!(
+        !format!("{upload:?}").contains(&upload.id().to_string()),
+        "who knows the name can go on with it"
+    );
 
     registry.append(&upload, 0, Bytes::from_static(b"abc")).await.unwrap();
     let error = registry.finish(&upload, Digest::of(b"abd"), change()).await.unwrap_err();
