@@ -26,6 +26,9 @@ use crate::load::{Active, DATA_BYTES_MAX, Data, Quarantined, Table, holds};
 use crate::route::Route;
 use crate::state::State;
 
+/// How old the time in what was seen may be, in milliseconds: far below the tolerance of clocks.
+const SEEN_EVERY_MS: u64 = 60_000;
+
 /// A registry that a host follows, and whom it begins to trust with.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -102,8 +105,19 @@ impl Follower<'_> {
             route.set_reverted(reverted.get(&name).copied());
             table.policies.entry(policy).or_default().channels.insert(channel, route);
         }
-        self.state.keep_seen(&ground.seen.note_time(self.now))?;
+        self.keep_seen(ground.seen)?;
         Ok(table)
+    }
+
+    /// Keeps what was seen, where it is news; that time goes by is news once a minute.
+    fn keep_seen(&self, seen: Seen) -> Result<(), HostError> {
+        let before = self.state.seen()?;
+        let is_recent =
+            before.time().is_some_and(|time| self.now.millis().abs_diff(time.millis()) < SEEN_EVERY_MS);
+        if is_recent && seen == before {
+            return Ok(());
+        }
+        self.state.keep_seen(&seen.note_time(self.now))
     }
 
     /// Trust and revocations. What is accepted is kept before anything is done with it.

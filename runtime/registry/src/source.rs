@@ -29,7 +29,7 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// When it is not there, cannot be read, or is larger.
     fn data(&self, tenant: &Tenant, content: &Digest, bytes_max: u64) -> Result<Vec<u8>, Refusal>;
 
-    /// Waits until something may have changed, or the time is over.
+    /// Waits until something may have changed since the documents were last read, or the time is over.
     fn wait(&self, timeout: Duration);
 }
 

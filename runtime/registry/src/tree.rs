@@ -13,7 +13,8 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use verdict_core::artifact::UnverifiedArtifact;
@@ -31,7 +32,7 @@ use crate::source::{Documents, Source};
 /// How many documents of one kind are read.
 const DOCUMENTS_MAX: usize = 100_000;
 /// How often a folder is looked at for changes.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(20);
 
 const TRUST: &str = "trust";
 const REVOCATIONS: &str = "revocations.dsse";
@@ -45,6 +46,8 @@ const CONTENT: &str = "content";
 #[derive(Debug)]
 pub struct Tree {
     folder: Folder,
+    /// The times of the folders just before the documents were last read.
+    read_at: Mutex<Vec<Option<SystemTime>>>,
 }
 
 impl Tree {
@@ -53,7 +56,7 @@ impl Tree {
     /// # Errors
     /// When it cannot be read.
     pub fn open(path: &Path) -> Result<Self, Refusal> {
-        Ok(Self { folder: Folder::open(path)? })
+        Ok(Self { folder: Folder::open(path)?, read_at: Mutex::default() })
     }
 
     /// The folder, made if it is missing.
@@ -61,7 +64,7 @@ impl Tree {
     /// # Errors
     /// When it cannot be made.
     pub fn create(path: &Path) -> Result<Self, RegistryError> {
-        Ok(Self { folder: Folder::create(path)? })
+        Ok(Self { folder: Folder::create(path)?, read_at: Mutex::default() })
     }
 
     /// Where it is.
@@ -231,27 +234,25 @@ impl Tree {
         Ok(channels)
     }
 
-    /// When the documents last changed.
-    fn changed(&self) -> Option<SystemTime> {
-        let mut newest = None;
-        let mut open = vec![self.path().to_path_buf()];
+    /// What tells whether documents have come since: they are new names, or replaced by renaming, and either changes the
+    /// time of their folder.
+    fn times(&self) -> Vec<Option<SystemTime>> {
+        let mut times = Vec::new();
+        let mut open: Vec<_> = [TRUST, CHANNELS, DATA].map(|name| self.path().join(name)).into();
         while let Some(path) = open.pop() {
-            newest = newest.max(modified(&path));
-            let is_document_folder = |path: &PathBuf| {
-                [TRUST, CHANNELS, DATA].iter().any(|name| path.starts_with(self.path().join(name)))
-            };
+            times.push(fs::metadata(&path).and_then(|metadata| metadata.modified()).ok());
             let entries = fs::read_dir(&path).into_iter().flatten().flatten();
-            open.extend(
-                entries.map(|entry| entry.path()).filter(is_document_folder).filter(|path| path.is_dir()),
-            );
+            let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            open.extend(folders.map(|entry| entry.path()));
         }
-        newest
+        times.sort();
+        times
     }
-}
 
-/// The time of a folder changes with every name in it, and documents are replaced by renaming.
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+    fn read_at(&self) -> MutexGuard<'_, Vec<Option<SystemTime>>> {
+        // Nothing is left half done under the lock.
+        self.read_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn channel_folder(policy: &PolicyName, channel: &ChannelName) -> String {
@@ -260,6 +261,8 @@ fn channel_folder(policy: &PolicyName, channel: &ChannelName) -> String {
 
 impl Source for Tree {
     fn documents(&self) -> Result<Documents, Refusal> {
+        // Before the first of them is read: what comes meanwhile is news to `wait`.
+        *self.read_at() = self.times();
         let mut data = Vec::new();
         for tenant in self.names(DATA)?.1 {
             data.extend(self.all(&format!("{DATA}/{tenant}"), "")?);
@@ -285,8 +288,8 @@ impl Source for Tree {
     }
 
     fn wait(&self, timeout: Duration) {
-        let (began, before) = (Instant::now(), self.changed());
-        while began.elapsed() < timeout && self.changed() == before {
+        let began = Instant::now();
+        while began.elapsed() < timeout && self.times() == *self.read_at() {
             std::thread::sleep(POLL.min(timeout));
         }
     }
