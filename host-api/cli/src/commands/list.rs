@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, Error> {
         let listed = args.remote.run(async |remote| registry(&remote, &host).await)?;
         return registry_report(&host, listed);
     }
-    match args.place.parse().map_err(RemoteError::from)? {
+    match args.place.parse::<Place>().map_err(RemoteError::from)? {
         Place::Folder(folder) => folder_report(&folder),
         Place::Registry(reference) => {
             let repository: Repository = reference.to_string().parse().map_err(RemoteError::from)?;

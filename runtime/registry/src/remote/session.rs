@@ -16,7 +16,7 @@ use verdict_core::statement;
 
 use super::error::RemoteError;
 use super::reference::{Named, Reference, Repository, Tag};
-use super::wire::{Answer, Call, Wire};
+use super::wire::{Answer, Call, Wire, persist};
 use crate::attached::{self, Attached};
 use crate::layout::the_image;
 
@@ -194,8 +194,13 @@ impl Session {
         }
     }
 
-    /// Stores a blob in two requests: one opens the upload, one sends everything.
+    /// Stores a blob. What is interrupted begins anew: what an upload got of it so far is not known.
     pub(crate) async fn put_blob(&self, digest: Digest, bytes: Bytes) -> Result<(), RemoteError> {
+        persist(|| self.upload(digest, bytes.clone())).await
+    }
+
+    /// Two requests: one opens the upload, one sends everything.
+    async fn upload(&self, digest: Digest, bytes: Bytes) -> Result<(), RemoteError> {
         let location = match self.open_upload(&self.path("blobs/uploads/")).await? {
             Upload::Open(location) => location,
             Upload::Done => return Ok(()),
@@ -204,7 +209,7 @@ impl Session {
         let mut call = Call::new(Method::PUT, format!("{location}{separator}digest={digest}"));
         call.is_blob = true;
         call.content = Some(("application/octet-stream", bytes));
-        let answer = self.wire.send(call.clone()).await?;
+        let answer = self.wire.send_once(&call).await?;
         if answer.status == StatusCode::CREATED { Ok(()) } else { Err(self.wire.complaint(&call, &answer)) }
     }
 
@@ -212,12 +217,12 @@ impl Session {
     pub(crate) async fn mount(&self, digest: Digest, from: &Repository) -> Result<bool, RemoteError> {
         let path = self.path(&format!("blobs/uploads/?mount={digest}&from={}", from.path()));
         // A registry that does not opens an upload instead, which it forgets when nothing comes.
-        Ok(matches!(self.open_upload(&path).await?, Upload::Done))
+        Ok(matches!(persist(|| self.open_upload(&path)).await?, Upload::Done))
     }
 
     async fn open_upload(&self, path: &str) -> Result<Upload, RemoteError> {
         let call = Call::new(Method::POST, path);
-        let answer = self.wire.send(call.clone()).await?;
+        let answer = self.wire.send_once(&call).await?;
         match answer.status {
             StatusCode::CREATED => Ok(Upload::Done),
             StatusCode::ACCEPTED => {

@@ -94,6 +94,23 @@ pub(crate) fn http(plain_http: bool) -> reqwest::Result<reqwest::Client> {
         .build()
 }
 
+/// Tries something again, a few times, while what goes wrong may pass.
+pub(crate) async fn persist<T, F>(attempt: impl FnMut() -> F) -> Result<T, RemoteError>
+where
+    F: Future<Output = Result<T, RemoteError>>,
+{
+    let backoff = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .with_max_times(RETRIES_MAX)
+        .with_jitter();
+    attempt
+        .retry(backoff)
+        .when(RemoteError::is_transient)
+        .adjust(|error, delay| Some(delay?.max(error.retry_after().unwrap_or_default()).min(RETRY_AFTER_MAX)))
+        .await
+}
+
 impl Wire {
     pub(crate) fn new(
         http: reqwest::Client,
@@ -116,21 +133,11 @@ impl Wire {
 
     /// Sends a request, several times if need be. Answers of the kinds that pass are not returned but tried again.
     pub(crate) async fn send(&self, call: Call) -> Result<Answer, RemoteError> {
-        let backoff = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(5))
-            .with_max_times(RETRIES_MAX)
-            .with_jitter();
-        (|| self.attempt(&call))
-            .retry(backoff)
-            .when(RemoteError::is_transient)
-            .adjust(|error, delay| {
-                Some(delay?.max(error.retry_after().unwrap_or_default()).min(RETRY_AFTER_MAX))
-            })
-            .await
+        persist(|| self.send_once(&call)).await
     }
 
-    async fn attempt(&self, call: &Call) -> Result<Answer, RemoteError> {
+    /// Sends a request once.
+    pub(crate) async fn send_once(&self, call: &Call) -> Result<Answer, RemoteError> {
         let url = self.resolve(&call.url)?;
         // What the registry sends elsewhere is not shown who we are.
         let is_registry = url.origin() == self.base.origin();

@@ -92,6 +92,20 @@ async fn a_bad_moment_passes() {
 }
 
 #[tokio::test]
+async fn an_upload_that_is_cut_off_once_begins_anew() {
+    let Some(registry) = plain_docker_registry() else { return };
+    let temporary = tempfile::tempdir().unwrap();
+    let original = layout(&temporary.path().join("from"), "1.0.0", 38, &[b"author"]);
+    let fate = |number| if number == 0 { Fate::CutUp(150_000) } else { Fate::Passes };
+    let (address, connections) = between(registry.address, fate);
+    let pushed = copy(&folder(original.path()), &place(&format!("{address}/loan"))).await.unwrap();
+    assert_eq!((pushed.blobs_moved, connections.load(Ordering::SeqCst) >= 2), (4, true));
+    let to = temporary.path().join("to");
+    copy(&place(&registry.reference("loan:1.0.0")), &folder(&to)).await.unwrap();
+    assert_eq!(Layout::open(&to).unwrap().component().unwrap(), original.component().unwrap());
+}
+
+#[tokio::test]
 async fn a_registry_that_stays_broken_is_given_up() {
     let Some(registry) = plain_docker_registry() else { return };
     let temporary = tempfile::tempdir().unwrap();
