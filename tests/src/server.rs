@@ -196,12 +196,28 @@ impl Server {
     /// # Panics
     /// When it does not within a minute.
     pub fn start(site: &Site, listen: &str, more: &[&str]) -> Self {
-        let log = std::fs::File::create(site.path("server.log")).expect("a file can be made");
+        Self::spawn(&site.arguments(listen, more), &site.path("server.log"))
+    }
+
+    /// Starts a server of a registry alone, which it keeps in a folder.
+    ///
+    /// # Panics
+    /// When it does not listen within a minute.
+    pub fn registry(folder: &Path, more: &[&str]) -> Self {
+        let (catalogue, store) = (folder.join("catalogue.db"), folder.join("store"));
+        let mut arguments: Vec<String> =
+            ["serve", "--listen", "127.0.0.1:0", "--registry"].map(Into::into).into();
+        arguments.extend([text(&catalogue), "--store", text(&store)].map(Into::into));
+        arguments.extend(more.iter().map(ToString::to_string));
+        Self::spawn(&arguments, &folder.join("server.log"))
+    }
+
+    fn spawn(arguments: &[String], log: &Path) -> Self {
         let mut child = Command::new(binary())
-            .args(site.arguments(listen, more))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(std::fs::File::create(log).expect("a file can be made"))
             .spawn()
             .expect("`verdict` runs");
         let out = child.stdout.take().expect("it was asked for");
@@ -219,8 +235,7 @@ impl Server {
         }
         let _ = child.kill();
         let _ = child.wait();
-        let log = std::fs::read_to_string(site.path("server.log")).unwrap_or_default();
-        panic!("the server did not start: {log}");
+        panic!("the server did not start: {}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
     /// Its process id.
