@@ -1,6 +1,13 @@
 //! A signed policy through registries that others wrote, with the real binary: push, list, tags, pull, copy, and what
 //! is said when that does not go.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy takes helpers of integration tests for production code"
+)]
+
 #[expect(dead_code, reason = "it has more than one test needs")]
 #[path = "../../../runtime/registry/tests/client/peers.rs"]
 mod peers;

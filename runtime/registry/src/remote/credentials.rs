@@ -159,7 +159,7 @@ fn key(host: &RegistryHost) -> String {
 fn is_for(name: &str, host: &RegistryHost) -> bool {
     let bare = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
     let bare =
-        ["/", "/v1", "/v1/", "/v2", "/v2/"].iter().find_map(|path| bare.strip_suffix(path)).unwrap_or(bare);
+        ["/v1/", "/v2/", "/v1", "/v2", "/"].iter().find_map(|path| bare.strip_suffix(path)).unwrap_or(bare);
     bare == host.as_str() || (host.as_str() == "docker.io" && bare == DOCKER_HUB)
 }
 
