@@ -114,6 +114,15 @@ verdict data patch bank raise.json --registry registry --key keys/dina/data-sign
 [ "$(verdict data get bank /limits/loan --registry registry --sequence 1)" = 10000 ] || die 'the first snapshot changed'
 verdict data history bank --registry registry
 
+say 'A branch without a network gets all of it in one file, and checks it from the same root key'
+curl -fsS --max-time 10 -o checkpoint "$base/v1/tenants/bank/log/checkpoint"
+verdict bundle save bank.tar --registry registry --checkpoint checkpoint
+verdict bundle save again.tar --registry registry --checkpoint checkpoint >/dev/null
+cmp bank.tar again.tar || die 'the same registry gave another bundle'
+verdict bundle load bank.tar --roots host/roots.json --registry branch
+LC_ALL=C sed 's/"sequence":4/"sequence":5/; s/overdraft/overdrawn/' bank.tar >changed.tar
+if verdict bundle verify changed.tar --roots host/roots.json; then die 'a changed bundle was accepted'; fi
+
 say 'What the auditor sees: every state, signed, and a decision with the state that chose its version'
 verdict channels --registry registry --history
 curl -sS --max-time 10 -o decision.json -d '{"id": "audited", "input": {"user": "maya", "action": "read", "owner": "otto"}}' \

@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let input = br#"{"user": "eve", "action": "adopt", "type": "cat"}"#;
     let request = Request {
         policy: "role-based-access".parse()?,
+        channel: None,
         rule: Some("allow".into()),
         input: input.to_vec(),
         id: None,

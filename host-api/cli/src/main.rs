@@ -24,6 +24,7 @@ mod exit;
 mod files;
 mod languages;
 mod project;
+mod releases;
 mod remote;
 mod report;
 mod schema;

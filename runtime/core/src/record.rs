@@ -530,7 +530,10 @@ mod tests {
     fn says_through_which_channel_it_was_asked() {
         for (shadow_of, expected) in [
             (None, r#"{"channel":{"name":"production","sequence":7},"commitments":"#),
-            (Some("d-1"), r#"{"channel":{"name":"production","sequence":7,"shadow_of":"d-1"},"commitments":"#),
+            (
+                Some("d-1"),
+                r#"{"channel":{"name":"production","sequence":7,"shadow_of":"d-1"},"commitments":"#,
+            ),
         ] {
             let record = Record { channel: Some(through(shadow_of)), ..record() };
             let bytes = record.to_bytes().unwrap();

@@ -67,8 +67,11 @@ impl Ground {
     }
 }
 
-/// The data of one tenant that holds: each snapshot with its content.
-type Snapshots = HashMap<Tenant, Vec<(Verified<DataSnapshot>, Arc<Data>)>>;
+/// A data snapshot that holds, with its content.
+type Snapshot = (Verified<DataSnapshot>, Arc<Data>);
+
+/// Those of every tenant, the newest first.
+type Snapshots = HashMap<Tenant, Vec<Snapshot>>;
 
 /// The copies of one channel's state, the registry's first.
 type Offers = BTreeMap<(PolicyName, ChannelName), Vec<Vec<u8>>>;
@@ -332,7 +335,7 @@ impl Step<'_> {
         &self,
         policy: &PolicyName,
         state: &Verified<ChannelState>,
-    ) -> Result<Option<&(Verified<DataSnapshot>, Arc<Data>)>, Refusal> {
+    ) -> Result<Option<&Snapshot>, Refusal> {
         let all = self.snapshots.get(policy.tenant()).map(Vec::as_slice).unwrap_or_default();
         match state.document().data {
             None => Ok(all.first()),
@@ -351,7 +354,7 @@ impl Step<'_> {
         ground: &Ground,
         state: &Verified<ChannelState>,
         which: Which,
-        data: Option<&(Verified<DataSnapshot>, Arc<Data>)>,
+        data: Option<&Snapshot>,
     ) -> Result<Active, Refusal> {
         let document = state.document();
         let Some(release) = document.release(which) else {

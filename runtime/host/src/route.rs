@@ -198,7 +198,7 @@ impl Route {
     fn place(&self, point: u64) -> usize {
         let total: u64 = self.versions.iter().map(|version| u64::from(version.weight)).sum();
         // The upper bits, so that a small total is met evenly.
-        let share = u128::from(point) * u128::from(total) >> 64;
+        let share = (u128::from(point) * u128::from(total)) >> 64;
         let mut end = 0;
         let beyond = |version: &Weighted| {
             end += u128::from(version.weight);

@@ -154,6 +154,7 @@ static LEAVES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let record = Record {
         id: "decision-1".into(),
         policy: SIGNED.manifest.policy.clone(),
+        channel: None,
         version: SIGNED.manifest.version.clone(),
         component: SIGNED.manifest.component,
         statement: Digest::of(SIGNED.statement.as_bytes()),

@@ -1,22 +1,29 @@
 //! The subcommands, one file each.
 
+mod activate;
 mod approve;
 mod attest;
 mod build;
+mod bundle;
+mod channels;
 mod codes;
 mod compile_worker;
 mod copy;
+mod cosign;
+mod data;
 mod eval;
 mod inspect;
 mod keys;
 mod keys_new;
 mod list;
 mod new;
+mod promote;
 mod pull;
 mod push;
 mod receipt;
 mod replay;
 mod revoke;
+mod rollback;
 mod serve;
 mod sign;
 mod tags;
@@ -26,6 +33,7 @@ mod trust_folder;
 mod verify;
 
 pub(crate) use keys::random_key;
+pub(crate) use trust_folder::Trusted;
 
 use std::process::ExitCode;
 
@@ -47,6 +55,13 @@ pub(crate) enum Command {
     Copy(copy::Args),
     List(list::Args),
     Tags(tags::Args),
+    Activate(activate::Args),
+    Cosign(cosign::Args),
+    Promote(promote::Args),
+    Rollback(rollback::Args),
+    Channels(channels::Args),
+    Data(data::Args),
+    Bundle(bundle::Args),
     Inspect(inspect::Args),
     Eval(eval::Args),
     Test(test::Args),
@@ -79,6 +94,13 @@ impl Command {
             Self::Pull(args) => pull::run(args),
             Self::Copy(args) => copy::run(&args),
             Self::List(args) => list::run(&args),
+            Self::Activate(args) => activate::run(&args),
+            Self::Cosign(args) => cosign::run(&args),
+            Self::Promote(args) => promote::run(&args),
+            Self::Rollback(args) => rollback::run(&args),
+            Self::Channels(args) => channels::run(&args),
+            Self::Data(args) => data::run(&args),
+            Self::Bundle(args) => bundle::run(&args),
             Self::Tags(args) => tags::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Eval(args) => eval::run(&args),

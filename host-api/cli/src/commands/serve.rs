@@ -23,7 +23,7 @@ use crate::exit;
 use crate::files;
 
 /// How long a change of a registry may go unnoticed; also when what has expired is looked at again.
-const FOLLOW_EVERY: Duration = Duration::from_secs(10);
+const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 
 /// Answer over HTTP with every signed policy below a folder
 ///
