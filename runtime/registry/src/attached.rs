@@ -11,6 +11,7 @@ use crate::layout::{parse, the_layer};
 /// A manifest that attaches an envelope to an image.
 #[derive(Debug, Clone)]
 pub(crate) struct Attached {
+    #[cfg(feature = "client")]
     manifest_bytes: Vec<u8>,
     manifest: ImageManifest,
     envelope: Descriptor,
@@ -38,7 +39,12 @@ impl Attached {
             let message = format!("a statement in `{what}` is not a DSSE envelope");
             return Err(Refusal::new(RefusalCode::WrongMediaType, message));
         }
-        Ok(Self { manifest_bytes, manifest, envelope })
+        Ok(Self {
+            #[cfg(feature = "client")]
+            manifest_bytes,
+            manifest,
+            envelope,
+        })
     }
 
     /// The envelope, of at most [`ENVELOPE_BYTES_MAX`] bytes.
