@@ -58,8 +58,9 @@ pub(crate) struct Args {
     /// Serve a registry whose catalogue is this SQLite file, or `postgres://USER@HOST/DATABASE`; made if it is empty
     #[arg(long, value_name = "CATALOGUE", requires = "store")]
     registry: Option<String>,
-    /// Where the registry keeps what is pushed: a folder; made if it is not there
-    #[arg(long, value_name = "DIR", requires = "registry")]
+    /// Where the registry keeps what is pushed: a folder, made if it is not there, or `s3://BUCKET/PREFIX` with the
+    /// credentials of the environment (AWS_…)
+    #[arg(long, value_name = "DIR|URL", requires = "registry")]
     store: Option<String>,
     /// Where to listen: `IP:PORT` or `unix:PATH`. Other addresses than loopback need `--token-file`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181")]
