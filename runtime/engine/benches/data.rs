@@ -5,15 +5,12 @@
 //! bytes of its text: the worst shape counts. A look-up goes to a value that was chosen at random beforehand, each once,
 //! so that its memory is cold; the median is taken, and of several turns the lowest.
 
-#![allow(unsafe_code, reason = "counting what is allocated takes an allocator")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
 use std::fmt::Write;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use peak_alloc::PeakAlloc;
 use verdict_core::pointer::Pointer;
 use verdict_engine::{Document, DocumentLimits};
 
@@ -24,40 +21,9 @@ const LOOKUPS: usize = 50_000;
 const TURNS: usize = 5;
 const LIMITS: DocumentLimits = DocumentLimits { bytes_max: 1 << 30, depth_max: 128 };
 
-static ALLOCATED_BYTES: AtomicUsize = AtomicUsize::new(0);
-static PEAK_BYTES: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-fn given(bytes: usize) {
-    let allocated = ALLOCATED_BYTES.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK_BYTES.fetch_max(allocated, Ordering::Relaxed);
-}
-
-// SAFETY: everything is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        given(layout.size());
-        // SAFETY: what the caller promises is what the system's allocator asks.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATED_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
-        given(size);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
+/// Counts what is allocated.
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static ALLOCATED: PeakAlloc = PeakAlloc;
 
 /// A document of 100 MB: an array or object of many of one kind.
 struct Shape {
@@ -158,13 +124,13 @@ fn main() -> Result<()> {
     let (mut lookup, mut ratio) = (0.0_f64, 0.0_f64);
     for shape in &SHAPES {
         let (text, items) = text(shape)?;
-        let (bytes, before) = (text.len(), ALLOCATED_BYTES.load(Ordering::Relaxed) - text.len());
-        PEAK_BYTES.store(before, Ordering::Relaxed);
+        let (bytes, before) = (text.len(), ALLOCATED.current_usage() - text.len());
+        ALLOCATED.reset_peak_usage();
         let started = Instant::now();
         let document = Document::parse(text, &LIMITS)?;
         let seconds = started.elapsed().as_secs_f64();
-        let times = |counter: &AtomicUsize| (counter.load(Ordering::Relaxed) - before) as f64 / bytes as f64;
-        let (kept, peak) = (times(&ALLOCATED_BYTES), times(&PEAK_BYTES));
+        let times = |allocated: usize| (allocated - before) as f64 / bytes as f64;
+        let (kept, peak) = (times(ALLOCATED.current_usage()), times(ALLOCATED.peak_usage()));
         let us = lookups(&document, shape, items)? * 1e6;
         eprintln!(
             "{}: {bytes} bytes, {items} items; {kept:.2} times the text, {peak:.2} while parsing; {:.3} GB/s; {us:.3} µs",
