@@ -4,7 +4,7 @@
 //! has, keeps a copy in its state folder, and goes on with its copies where the registry cannot be reached, offers
 //! something that is refused, or names a version that does not load.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ impl Follower<'_> {
             Documents::default()
         });
         let mut ground = self.ground(&own, &offered, &kept, &mut table.quarantine)?;
-        let snapshots = self.snapshots(&own, &offered, &kept, &mut ground, old, &mut table.quarantine)?;
+        let snapshots = self.snapshots(&own, &offered, &kept, &mut ground, old, &mut table)?;
         let reverted = self.state.reverted()?;
         for ((policy, channel), offers) in offers(&offered, &kept) {
             let name = format!("{policy}@{channel}");
@@ -198,7 +198,8 @@ impl Follower<'_> {
         Err(HostError::Trust { path: "trust".into(), refusal: refusal.unwrap_or_else(none) })
     }
 
-    /// Every data snapshot that holds, the newest of each tenant first, with its content.
+    /// The newest data snapshot of each tenant that holds, and those that a channel names, with their contents. Others
+    /// may be large and many, and are not read.
     fn snapshots(
         &self,
         own: &Tree,
@@ -206,52 +207,45 @@ impl Follower<'_> {
         kept: &Documents,
         ground: &mut Ground,
         old: &Table,
-        quarantine: &mut Vec<Quarantined>,
+        table: &mut Table,
     ) -> Result<Snapshots, HostError> {
+        let channels = offered.channels.iter().chain(&kept.channels);
+        let named: HashSet<_> =
+            channels.filter_map(|envelope| unverified::<ChannelState>(envelope)?.data).collect();
         let mut snapshots = Snapshots::new();
-        let new = offered.data.iter().filter(|envelope| !kept.data.contains(envelope));
-        for (envelope, is_new) in new.map(|e| (e, true)).chain(kept.data.iter().map(|e| (e, false))) {
-            let Some(document) = unverified::<DataSnapshot>(envelope) else { continue };
-            let (tenant, sequence) = (document.tenant.clone(), document.sequence);
-            // An older one holds where a channel names it: that it is not the newest is checked there.
-            let verified = DataSnapshot::verify_named(envelope, &tenant, &document.digest, &ground.basis());
-            let loaded = verified.and_then(|verified| {
-                let data = self.content(&tenant, verified.document(), old)?;
-                Ok((verified, data))
-            });
-            match loaded {
-                Ok((verified, data)) => {
+        for (verified, envelope, is_new) in verified_snapshots(offered, kept, ground, &mut table.quarantine) {
+            let DataSnapshot { tenant, sequence, digest, .. } = verified.document().clone();
+            if snapshots.contains_key(&tenant) && !named.contains(&digest) {
+                continue;
+            }
+            match self.content(verified.document(), old) {
+                Ok(data) => {
+                    self.state.keep_data(&data.digest, data.document.text().as_bytes())?;
                     if is_new {
-                        own.put_data(&tenant, sequence, envelope, data.document.text().as_bytes())
+                        own.put_data_snapshot(&tenant, sequence, envelope)
                             .map_err(|error| HostError::state(own.path(), &error))?;
                     }
-                    self.state.keep_data(&data.digest, data.document.text().as_bytes())?;
                     ground.seen = ground.seen.clone().note_document(&verified);
+                    table.data.insert(digest, Arc::clone(&data));
                     snapshots.entry(tenant).or_default().push((verified, data));
                 }
-                Err(refusal) if is_new => {
-                    quarantine.push(refused(&format!("data/{tenant}/{sequence}"), refusal))
+                Err(refusal) => {
+                    table.quarantine.push(refused(&format!("data/{tenant}/{sequence}"), refusal));
                 }
-                Err(_) => {}
             }
-        }
-        for list in snapshots.values_mut() {
-            list.sort_by_key(|(verified, _)| std::cmp::Reverse(verified.document().sequence));
         }
         Ok(snapshots)
     }
 
     /// The content of a snapshot: one copy for all who read it.
-    fn content(&self, tenant: &Tenant, snapshot: &DataSnapshot, old: &Table) -> Result<Arc<Data>, Refusal> {
+    fn content(&self, snapshot: &DataSnapshot, old: &Table) -> Result<Arc<Data>, Refusal> {
         let digest = snapshot.digest;
-        let loaded =
-            old.actives().filter_map(|active| active.data.as_ref()).find(|data| data.digest == digest);
-        if let Some(data) = loaded {
+        if let Some(data) = old.data.get(&digest) {
             return Ok(Arc::clone(data));
         }
         let bytes = match self.state.data(&digest) {
             Ok(bytes) => bytes,
-            Err(_) => self.registry.source.data(tenant, &digest, DATA_BYTES_MAX)?,
+            Err(_) => self.registry.source.data(&snapshot.tenant, &digest, DATA_BYTES_MAX)?,
         };
         snapshot.check_content(&Digest::of(&bytes), u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
         let data = Data::parse(bytes).map_err(|reason| Refusal::new(RefusalCode::WrongData, reason))?;
@@ -409,6 +403,32 @@ fn keep_copy(to: &Path, artifact: &UnverifiedArtifact) -> Result<(), Refusal> {
     Layout::store(to, artifact).map(drop).map_err(|error| {
         Refusal::new(RefusalCode::Unreadable, format!("no copy can be kept for replay: {error}"))
     })
+}
+
+/// The data snapshots that hold, the newest of each tenant first, and whether each is new here. An older one holds where
+/// a channel names it: that it is not the newest is checked there.
+fn verified_snapshots<'d>(
+    offered: &'d Documents,
+    kept: &'d Documents,
+    ground: &Ground,
+    quarantine: &mut Vec<Quarantined>,
+) -> Vec<(Verified<DataSnapshot>, &'d [u8], bool)> {
+    let new =
+        offered.data.iter().filter(|envelope| !kept.data.contains(envelope)).map(|envelope| (envelope, true));
+    let mut snapshots = Vec::new();
+    for (envelope, is_new) in new.chain(kept.data.iter().map(|envelope| (envelope, false))) {
+        let Some(DataSnapshot { tenant, sequence, digest, .. }) = unverified(envelope) else { continue };
+        match DataSnapshot::verify_named(envelope, &tenant, &digest, &ground.basis()) {
+            Ok(verified) => snapshots.push((verified, envelope.as_slice(), is_new)),
+            Err(refusal) if is_new => quarantine.push(refused(&format!("data/{tenant}/{sequence}"), refusal)),
+            Err(_) => {}
+        }
+    }
+    snapshots.sort_by(|(a, ..), (b, ..)| {
+        let (a, b) = (a.document(), b.document());
+        (&a.tenant, b.sequence).cmp(&(&b.tenant, a.sequence))
+    });
+    snapshots
 }
 
 /// The states of every channel: what the registry offers, then what is kept.

@@ -76,6 +76,8 @@ pub struct Quarantined {
 pub(crate) struct Table {
     pub(crate) policies: HashMap<PolicyName, Routes>,
     pub(crate) quarantine: Vec<Quarantined>,
+    /// The data snapshots that were read, where a registry is followed: each once, whoever reads it.
+    pub(crate) data: HashMap<Digest, Arc<Data>>,
     /// Why the registry could not be read, where one is followed.
     pub(crate) unreachable: Option<Refusal>,
 }

@@ -147,6 +147,19 @@ impl Tree {
         content: &[u8],
     ) -> Result<(), RegistryError> {
         self.put(CONTENT, &Digest::of(content).hex(), content)?;
+        self.put_data_snapshot(tenant, sequence, envelope)
+    }
+
+    /// Keeps a data snapshot whose content is kept elsewhere.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_data_snapshot(
+        &self,
+        tenant: &Tenant,
+        sequence: u64,
+        envelope: &[u8],
+    ) -> Result<(), RegistryError> {
         self.put(&format!("{DATA}/{tenant}"), &format!("{sequence}{SUFFIX}"), envelope)
     }
 
