@@ -66,7 +66,8 @@ schedule! {
     32: F32Mul F32Div F32Sqrt F64Mul F64Div F64Sqrt F32x4Mul F32x4Div F32x4Sqrt F64x2Mul F64x2Div F64x2Sqrt
         F32x4RelaxedMadd F32x4RelaxedNmadd F64x2RelaxedMadd F64x2RelaxedNmadd;
     // Is followed by the check that makes one NaN of all, or takes several instructions.
-    2: F32Add F32Sub F64Add F64Sub F32x4Add F32x4Sub F64x2Add F64x2Sub GlobalSet;
+    2: F32Add F32Sub F64Add F64Sub F32x4Add F32x4Sub F64x2Add F64x2Sub;
+    3: GlobalSet;
     4: I32Clz I32Ctz I64Clz I64Ctz;
     10: F32Ceil F32Floor F32Trunc F32Nearest F32Min F32Max F64Ceil F64Floor F64Trunc F64Nearest F64Min F64Max
         F32x4Ceil F32x4Floor F32x4Trunc F32x4Nearest F32x4Min F32x4Max F32x4PMin F32x4PMax F32x4RelaxedMin F32x4RelaxedMax
