@@ -67,6 +67,7 @@ schedule! {
         F32x4RelaxedMadd F32x4RelaxedNmadd F64x2RelaxedMadd F64x2RelaxedNmadd;
     // Is followed by the check that makes one NaN of all, or takes several instructions.
     2: F32Add F32Sub F64Add F64Sub F32x4Add F32x4Sub F64x2Add F64x2Sub;
+    2: Br BrIf If;
     3: GlobalSet;
     4: I32Clz I32Ctz I64Clz I64Ctz;
     10: F32Ceil F32Floor F32Trunc F32Nearest F32Min F32Max F64Ceil F64Floor F64Trunc F64Nearest F64Min F64Max

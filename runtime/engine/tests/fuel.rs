@@ -183,7 +183,7 @@ const CORPUS: [(&str, &str, u64); 3] = [
          (f64.store (i32.const 2048) (call $sum (i32.const 1000) (f64.const 0.5)))
          (drop (memory.grow (i32.const 1))) (memory.copy (i32.const 3100) (i32.const 0) (i32.const 800))
          (call $host.input.json (i32.const 3000) (i32.const 6) (i32.const 2048)) (call $true)",
-        47_058,
+        48_058,
     ),
 ];
 
