@@ -134,6 +134,8 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         log: &'static str,
         /// Records that a loss of power would take now: answered for already only where the log is `buffered`.
         unsynced: u64,
+        /// Whether the registry that is followed cannot be read: what is loaded goes on, and nothing new comes.
+        registry_unreachable: bool,
     }
     #[derive(Serialize)]
     struct RegistryReady {
@@ -153,6 +155,7 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         recording: host.is_recording(),
         log: host.log().name(),
         unsynced: host.unsynced(),
+        registry_unreachable: host.unreachable().is_some(),
     };
     json(status(body.ready), &body)
 }
@@ -165,6 +168,7 @@ async fn policies(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
         policies: Vec<serde_json::Value>,
         quarantined: Vec<serde_json::Value>,
         instances: serde_json::Value,
+        shadows: serde_json::Value,
     }
     let policy = |status: verdict::PolicyStatus| {
         serde_json::json!({
@@ -189,12 +193,14 @@ async fn policies(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
         |status: &verdict::PolicyStatus| caller.is_none_or(|caller| caller.may_see(status.name.tenant()));
     let told = caller.is_none_or(Caller::is_of_all);
     let verified = host.verification_counts();
+    let shadows = host.shadow_counts();
     let listing = Listing {
         policies: host.policies().into_iter().filter(seen).map(policy).collect(),
         quarantined: host.quarantine().into_iter().filter(|_| told).map(quarantined).collect(),
         instances: serde_json::json!({
             "kind": instances_name(host.instances()), "compared": verified.compared, "differed": verified.differed,
         }),
+        shadows: serde_json::json!({ "recorded": shadows.0, "left_out": shadows.1 }),
     };
     Ok(json(StatusCode::OK, &listing))
 }
