@@ -17,7 +17,7 @@ pub(crate) mod price {
     /// One pointer that is looked up, of one or of many.
     pub(crate) const LOOKUP: u64 = 150;
     /// One token of a pointer: it is searched for among the members of an object, in memory that no cache may hold.
-    pub(crate) const TOKEN: u64 = 400;
+    pub(crate) const TOKEN: u64 = 480;
     /// One byte of a pointer: it may be compared as often as an object's members can be halved.
     pub(crate) const POINTER_BYTE: u64 = 6;
     /// One member name that is handed out.
@@ -47,7 +47,7 @@ macro_rules! schedule {
 
 schedule! {
     // Waits for memory, if the guest sees to it that no near cache has the address.
-    56: I32Load I32Load8S I32Load8U I32Load16S I32Load16U
+    64: I32Load I32Load8S I32Load8U I32Load16S I32Load16U
         I64Load I64Load8S I64Load8U I64Load16S I64Load16U I64Load32S I64Load32U F32Load F64Load
         V128Load V128Load8x8S V128Load8x8U V128Load16x4S V128Load16x4U V128Load32x2S V128Load32x2U V128Load8Splat
         V128Load16Splat V128Load32Splat V128Load64Splat V128Load32Zero V128Load64Zero V128Load8Lane V128Load16Lane
@@ -57,20 +57,20 @@ schedule! {
         V128Store8Lane V128Store16Lane V128Store32Lane V128Store64Lane;
     // Make much machine code, which is slow when it is run for the first time, or mispredicted.
     6: Call ReturnCall;
-    10: Loop;
-    12: BrTable;
+    13: Loop;
+    14: BrTable;
     16: CallIndirect ReturnCallIndirect;
     // Divides.
-    4: I32DivS I32DivU I32RemS I32RemU I64DivS I64DivU I64RemS I64RemU;
+    6: I32DivS I32DivU I32RemS I32RemU I64DivS I64DivU I64RemS I64RemU;
     // Takes ten times as long with denormal numbers.
-    32: F32Mul F32Div F32Sqrt F64Mul F64Div F64Sqrt F32x4Mul F32x4Div F32x4Sqrt F64x2Mul F64x2Div F64x2Sqrt
+    38: F32Mul F32Div F32Sqrt F64Mul F64Div F64Sqrt F32x4Mul F32x4Div F32x4Sqrt F64x2Mul F64x2Div F64x2Sqrt
         F32x4RelaxedMadd F32x4RelaxedNmadd F64x2RelaxedMadd F64x2RelaxedNmadd;
     // Is followed by the check that makes one NaN of all, or takes several instructions.
     2: F32Add F32Sub F64Add F64Sub F32x4Add F32x4Sub F64x2Add F64x2Sub;
-    2: Br BrIf If;
+    2: Br BrIf If I64Const;
     3: GlobalSet;
     4: I32Clz I32Ctz I64Clz I64Ctz;
-    10: F32Ceil F32Floor F32Trunc F32Nearest F32Min F32Max F64Ceil F64Floor F64Trunc F64Nearest F64Min F64Max
+    12: F32Ceil F32Floor F32Trunc F32Nearest F32Min F32Max F64Ceil F64Floor F64Trunc F64Nearest F64Min F64Max
         F32x4Ceil F32x4Floor F32x4Trunc F32x4Nearest F32x4Min F32x4Max F32x4PMin F32x4PMax F32x4RelaxedMin F32x4RelaxedMax
         F64x2Ceil F64x2Floor F64x2Trunc F64x2Nearest F64x2Min F64x2Max F64x2PMin F64x2PMax F64x2RelaxedMin F64x2RelaxedMax
         F32DemoteF64 F64PromoteF32 F32x4DemoteF64x2Zero F64x2PromoteLowF32x4 F32ConvertI32S F32ConvertI32U

@@ -183,7 +183,7 @@ const CORPUS: [(&str, &str, u64); 3] = [
          (f64.store (i32.const 2048) (call $sum (i32.const 1000) (f64.const 0.5)))
          (drop (memory.grow (i32.const 1))) (memory.copy (i32.const 3100) (i32.const 0) (i32.const 800))
          (call $host.input.json (i32.const 3000) (i32.const 6) (i32.const 2048)) (call $true)",
-        48_058,
+        54_301,
     ),
 ];
 
@@ -219,22 +219,22 @@ fn host_calls() -> Vec<(String, &'static str, u64)> {
     };
     let mut calls = Vec::new();
     let mut add = |(call, text): (String, &'static str), price| calls.push((call, text, price));
-    // 300 a call, 150 a pointer, 400 a token, 6 a byte of pointer or result, 100 a name.
-    add(call("input.read", "/a"), 300 + 150 + 400 + 12);
-    add(call("input.read", "/x"), 300 + 150 + 400 + 12);
-    add(call("input.read", "/n"), 300 + 150 + 400 + 12 + 24);
-    add(call("input.read", "/t"), 300 + 150 + 400 + 12 + 24);
-    add(call("input.read", "/e"), 300 + 150 + 400 + 12 + 30);
-    add(call("input.read", "/o/key/1"), 300 + 150 + 3 * 400 + 48 + 6);
+    // 300 a call, 150 a pointer, 480 a token, 6 a byte of pointer or result, 100 a name.
+    add(call("input.read", "/a"), 300 + 150 + 480 + 12);
+    add(call("input.read", "/x"), 300 + 150 + 480 + 12);
+    add(call("input.read", "/n"), 300 + 150 + 480 + 12 + 24);
+    add(call("input.read", "/t"), 300 + 150 + 480 + 12 + 24);
+    add(call("input.read", "/e"), 300 + 150 + 480 + 12 + 30);
+    add(call("input.read", "/o/key/1"), 300 + 150 + 3 * 480 + 48 + 6);
     add(call("input.read", ""), 300 + 150);
-    add(call("input.keys", "/o"), 300 + 150 + 400 + 12 + 2 * 100 + 4 * 6);
-    add(call("input.keys", "/a"), 300 + 150 + 400 + 12);
-    add(call("input.json", "/o/key"), 300 + 150 + 2 * 400 + 36 + 6 * 6);
-    add(call("input.json", "/x"), 300 + 150 + 400 + 12);
-    add(call("data.read", "/d/x"), 300 + 150 + 2 * 400 + 24);
-    add(call("data.keys", "/d"), 300 + 150 + 400 + 12 + 100 + 6);
-    add(call("data.json", "/d/x"), 300 + 150 + 2 * 400 + 24 + 4 * 6);
-    add(call("data.json", "/d/y"), 300 + 150 + 2 * 400 + 24);
+    add(call("input.keys", "/o"), 300 + 150 + 480 + 12 + 2 * 100 + 4 * 6);
+    add(call("input.keys", "/a"), 300 + 150 + 480 + 12);
+    add(call("input.json", "/o/key"), 300 + 150 + 2 * 480 + 36 + 6 * 6);
+    add(call("input.json", "/x"), 300 + 150 + 480 + 12);
+    add(call("data.read", "/d/x"), 300 + 150 + 2 * 480 + 24);
+    add(call("data.keys", "/d"), 300 + 150 + 480 + 12 + 100 + 6);
+    add(call("data.json", "/d/x"), 300 + 150 + 2 * 480 + 24 + 4 * 6);
+    add(call("data.json", "/d/y"), 300 + 150 + 2 * 480 + 24);
     add(("(call $host.decision-time.now (i32.const 2048))".into(), ""), 300 + 24 * 6);
     let log = "(call $host.diagnostics.log (i32.const 3000) (i32.const 4) (i32.const 3004) (i32.const 7))";
     add((log.into(), "codemessage"), 300 + 11 * 6);
@@ -299,12 +299,12 @@ fn a_list_of_pointers_costs_one_call_and_each_its_look_up() {
         fuel(&engine, items, &format!("{call} (call $true)"))
     };
     let [none, one, two, three] = [0, 1, 2, 3].map(of);
-    assert_eq!([two - one, three - two], [150 + 400 + 12; 2]);
+    assert_eq!([two - one, three - two], [150 + 480 + 12; 2]);
     assert_eq!(
         none,
         fuel(&engine, items, "(call $true)") + 3 + CALL + adapter(3) + 300 + allocation(&engine)
     );
-    assert_eq!(one - none, 150 + 400 + 12);
+    assert_eq!(one - none, 150 + 480 + 12);
 }
 
 #[test]
