@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+pub mod access;
 mod auth;
 mod decide;
 mod door;
