@@ -8,6 +8,22 @@ use verdict_core::refusal::{Refusal, RefusalCode};
 
 use crate::layout::{parse, the_layer};
 
+/// The config of an image that has nothing to say, as the image specification writes it.
+pub(crate) const EMPTY: &[u8] = b"{}";
+
+/// What attaches an envelope to an image. The same two always give the same manifest.
+pub(crate) fn referrer(image: Descriptor, envelope: &[u8]) -> ImageManifest {
+    ImageManifest {
+        schema_version: 2,
+        media_type: oci::MANIFEST_MEDIA_TYPE.into(),
+        artifact_type: Some(verdict_core::statement::MEDIA_TYPE.into()),
+        config: Descriptor::of(oci::EMPTY_MEDIA_TYPE, EMPTY),
+        layers: vec![Descriptor::of(dsse::MEDIA_TYPE, envelope)],
+        subject: Some(Descriptor { annotations: Default::default(), ..image }),
+        annotations: Default::default(),
+    }
+}
+
 /// A manifest that attaches an envelope to an image.
 #[derive(Debug, Clone)]
 pub(crate) struct Attached {

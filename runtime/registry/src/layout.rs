@@ -7,7 +7,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use verdict_core::artifact::UnverifiedArtifact;
 use verdict_core::digest::Digest;
-use verdict_core::dsse::{self, ENVELOPE_BYTES_MAX};
+use verdict_core::dsse::ENVELOPE_BYTES_MAX;
 use verdict_core::jcs;
 use verdict_core::json;
 use verdict_core::name::PolicyName;
@@ -15,7 +15,7 @@ use verdict_core::oci::{self, Descriptor, Image, ImageManifest, Index};
 use verdict_core::refusal::{Refusal, RefusalCode};
 use verdict_core::statement;
 
-use crate::attached::{self, Attached};
+use crate::attached::{self, Attached, EMPTY};
 use crate::error::RegistryError;
 use crate::find::MARKER;
 use crate::folder::Folder;
@@ -27,8 +27,6 @@ pub(crate) const BLOBS: &str = "blobs/sha256";
 const REFERRERS_TAG_PREFIX: &str = "sha256-";
 /// How many indexes inside the index are looked into.
 const INNER_MAX: usize = 16;
-/// The config of an image that has nothing to say, as the image specification writes it.
-const EMPTY: &[u8] = b"{}";
 
 /// A folder that holds one version of a policy. Its contents are not trusted.
 #[derive(Debug)]
@@ -177,7 +175,7 @@ impl Layout {
             let message = format!("the statement has {} bytes; at most {ENVELOPE_BYTES_MAX}", envelope.len());
             return Err(Refusal::new(RefusalCode::TooLarge, message).into());
         }
-        let manifest = jcs::canonical(&self.referrer(envelope))?.into_bytes();
+        let manifest = jcs::canonical(&attached::referrer(self.image.clone(), envelope))?.into_bytes();
         let mut descriptor = Descriptor::of(oci::MANIFEST_MEDIA_TYPE, &manifest);
         descriptor.artifact_type = Some(statement::MEDIA_TYPE.into());
         let digest = descriptor.digest;
@@ -202,19 +200,6 @@ impl Layout {
             }
         }
         if referrers.len() == before { Ok(()) } else { self.write_referrers(referrers) }
-    }
-
-    fn referrer(&self, envelope: &[u8]) -> ImageManifest {
-        let subject = Descriptor { annotations: Default::default(), ..self.image.clone() };
-        ImageManifest {
-            schema_version: 2,
-            media_type: oci::MANIFEST_MEDIA_TYPE.into(),
-            artifact_type: Some(statement::MEDIA_TYPE.into()),
-            config: Descriptor::of(oci::EMPTY_MEDIA_TYPE, EMPTY),
-            layers: vec![Descriptor::of(dsse::MEDIA_TYPE, envelope)],
-            subject: Some(subject),
-            annotations: Default::default(),
-        }
     }
 
     /// Replaces the index of referrers under the tag where clients look for it, when a registry has no API for it.

@@ -29,10 +29,14 @@ mod error;
 mod find;
 mod folder;
 mod layout;
+#[cfg(feature = "registry")]
+pub mod publish;
 #[cfg(feature = "client")]
 pub mod remote;
 #[cfg(feature = "registry")]
 pub mod repository;
+#[cfg(feature = "registry")]
+pub mod served;
 mod source;
 #[cfg(feature = "store")]
 pub mod store;

@@ -12,7 +12,7 @@ use super::Catalogue;
 use super::database::{Row, Sql, sql};
 use super::error::CatalogueError;
 use super::events::EventKind;
-use super::page::{Limit, Page};
+use super::page::{Etag, Limit, Page};
 use super::push::stored;
 use super::word::words;
 use super::write::{Put, Told, Write};
@@ -161,6 +161,11 @@ pub struct DocumentEntry {
 }
 
 impl DocumentEntry {
+    /// Its version as an entity: the sequence, which grows with every change.
+    pub fn etag(&self) -> Etag {
+        Etag::of(self.sequence)
+    }
+
     fn read(row: &Row) -> Result<Self, CatalogueError> {
         Ok(Self {
             name: DocumentName::stored(row.parsed(0, "kind of document")?, &row.text(1)?)?,
@@ -211,6 +216,23 @@ impl Catalogue {
         sequence: u64,
     ) -> Result<Option<DocumentEntry>, CatalogueError> {
         let select = named(name, documents!("scope = $2 AND sequence = $3")).number(sequence);
+        self.database().one(select).await?.as_ref().map(DocumentEntry::read).transpose()
+    }
+
+    /// The newest document of a name's history that names a blob.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn document_of(
+        &self,
+        name: &DocumentName,
+        blob: Digest,
+    ) -> Result<Option<DocumentEntry>, CatalogueError> {
+        let select = documents!(
+            "scope = $2 AND sequence = (SELECT max(named.sequence) FROM document_references AS named \
+             WHERE named.kind = $1 AND named.scope = $2 AND named.target = $3)"
+        );
+        let select = named(name, select).text(blob);
         self.database().one(select).await?.as_ref().map(DocumentEntry::read).transpose()
     }
 

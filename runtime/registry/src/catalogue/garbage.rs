@@ -44,6 +44,22 @@ impl Catalogue {
         let digests = rows.iter().map(|row: &Row| row.digest(0));
         Ok(Page::cut(digests.collect::<Result<_, _>>()?, limit))
     }
+
+    /// Whether a holder keeps a blob at this time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_pinned(
+        &self,
+        digest: Digest,
+        holder: &str,
+        now: Timestamp,
+    ) -> Result<bool, CatalogueError> {
+        let select =
+            "SELECT 1 FROM pins WHERE digest = $1 AND holder = $2 AND (until_ms IS NULL OR until_ms > $3)";
+        let select = sql(select).text(digest).text(holder).time(now);
+        Ok(self.database().one(select).await?.is_some())
+    }
 }
 
 impl Write {

@@ -70,7 +70,7 @@ impl<T> Page<T> {
 pub struct Etag(u64);
 
 impl Etag {
-    pub(super) fn of(number: u64) -> Self {
+    pub(crate) fn of(number: u64) -> Self {
         Self(number)
     }
 

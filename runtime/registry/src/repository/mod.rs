@@ -36,6 +36,7 @@ mod delete;
 mod error;
 mod manifest;
 mod push;
+mod statements;
 
 use std::fmt;
 use std::ops::Range;
@@ -51,7 +52,9 @@ use crate::store::{Blobs, StoreError};
 pub use collect::Collected;
 pub use error::RepositoryError;
 pub use manifest::MANIFEST_BYTES_MAX;
+pub(crate) use push::{PIN_AGE_MAX, later};
 pub use push::{Pushed, Upload};
+pub(crate) use statements::{Noted, check_image, note_all};
 
 /// A content store and the catalogue of what is in it. Clones share both.
 #[derive(Debug, Clone)]
@@ -108,6 +111,10 @@ pub struct Blob {
 }
 
 impl Blob {
+    pub(crate) fn new(digest: Digest, bytes: u64) -> Self {
+        Self { digest, bytes }
+    }
+
     /// Its digest.
     pub fn digest(&self) -> Digest {
         self.digest

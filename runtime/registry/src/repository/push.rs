@@ -10,12 +10,15 @@ use verdict_core::name::PolicyName;
 use verdict_core::time::Timestamp;
 
 use super::manifest::{self, Parsed};
+use super::statements::{Part, note_all};
 use super::{Blob, CatalogueError, Reference, Registry, RepositoryError, StoreError};
 use crate::catalogue::{Change, NewManifest, Tag, Write};
 use crate::store::UploadId;
 
 /// How long what was stored may wait to be named. Naming follows within seconds; a machine may sleep.
-const PIN_AGE_MAX: Duration = Duration::from_secs(6 * 60 * 60);
+pub(crate) const PIN_AGE_MAX: Duration = Duration::from_secs(6 * 60 * 60);
+/// How often what a manifest goes with is read again because it has changed meanwhile.
+const ATTEMPTS_MAX: usize = 8;
 /// How many uploads of one tenant may be under way.
 const UPLOADS_MAX: u64 = 1_000;
 
@@ -203,11 +206,12 @@ impl Registry {
 
     /// Puts a manifest into a repository, under a tag if the reference is one. `media_type` is what the request says it
     /// is. Everything that it is made of must be there; its subject need not be. The tag of a semantic version names
-    /// one manifest for good.
+    /// one manifest for good. An author's statement about an image publishes its version when both are there.
     ///
     /// # Errors
     /// [`RepositoryError::Manifest`], [`RepositoryError::WrongSize`], [`RepositoryError::Immutable`],
-    /// [`CatalogueError::UnknownBlob`], and [`StoreError::DigestMismatch`] when the reference is another digest.
+    /// [`CatalogueError::UnknownBlob`], and [`StoreError::DigestMismatch`] when the reference is another digest;
+    /// [`CatalogueError::Conflict`] for the statement of a version that is published with another image or statement.
     pub async fn put_manifest(
         &self,
         repository: &PolicyName,
@@ -232,17 +236,37 @@ impl Registry {
         }
         let holder = format!("put:{repository}:{}", new.digest);
         self.pin(new.digest, &holder, &change).await?;
-        self.blobs().put(new.digest, bytes).await?;
-        let mut write = self.catalogue().write(change).await?;
-        self.check_tag(repository, tag, new.digest).await?;
+        self.blobs().put(new.digest, bytes.clone()).await?;
+        let part = Part::of(&bytes);
+        for _ in 0..ATTEMPTS_MAX {
+            let attachments = self.attachments(repository, new.digest, &bytes, part.as_ref()).await?;
+            let mut write = self.catalogue().write(change.clone()).await?;
+            // What came or went since is read again: an image and its author's statement may come at the same time.
+            if self.rests_on(repository, new.digest, part.as_ref()).await? != attachments.rests_on {
+                continue;
+            }
+            self.check_tag(repository, tag, new.digest).await?;
+            Self::name(&mut write, repository, &new, tag).await?;
+            let _ = note_all(&mut write, self.catalogue(), repository, &attachments.noted).await?;
+            let _ = write.unpin(&holder).await?;
+            write.commit().await?;
+            return Ok(Pushed { digest: new.digest, subject: new.subject });
+        }
+        Err(CatalogueError::Busy.into())
+    }
+
+    async fn name(
+        write: &mut Write,
+        repository: &PolicyName,
+        new: &NewManifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), CatalogueError> {
         let _ = write.ensure_policy(repository).await?;
-        let _ = write.put_manifest(repository, &new).await?;
+        let _ = write.put_manifest(repository, new).await?;
         if let Some(tag) = tag {
             let _ = write.put_tag(repository, tag, new.digest, None).await?;
         }
-        let _ = write.unpin(&holder).await?;
-        write.commit().await?;
-        Ok(Pushed { digest: new.digest, subject: new.subject })
+        Ok(())
     }
 
     async fn check_tag(
@@ -313,7 +337,7 @@ fn known(error: StoreError) -> RepositoryError {
     }
 }
 
-fn later(at: Timestamp, by: Duration) -> Timestamp {
+pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millis(at.millis().saturating_add(ms)).unwrap_or(at)
 }
