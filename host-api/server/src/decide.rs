@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use verdict::core::name::{ChannelName, NameError, PolicyName};
 use verdict::core::time::Timestamp;
 use verdict::{DecideError, Decision, Pending, ReceiptState, Request};
 
-use crate::auth::Caller;
+use crate::api::{Asked, Problem};
 use crate::error::{ApiError, fault_status, json};
 use crate::routes::App;
 use crate::{door, wire};
@@ -32,19 +33,36 @@ struct Question<'a> {
     decision_time: Option<Timestamp>,
 }
 
-/// `POST /v1/tenants/{tenant}/policies/{name}/decide`, where the path was written in a way that only the router reads.
+/// The body of a question, as it is documented.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the schema of `Question`")]
+#[schema(as = Question)]
+pub(crate) struct QuestionText {
+    /// The rule; the policy's default if nothing is said.
+    rule: Option<String>,
+    /// What is asked about.
+    input: serde_json::Value,
+    /// The decision's id; the same once more is answered by the same decision.
+    id: Option<String>,
+    /// The time to decide at, where the host allows it.
+    #[schema(format = DateTime)]
+    decision_time: Option<String>,
+}
+
+/// Asks a policy. What was decided is in the log before it is answered.
+// For requests that were written in a way that the door does not read.
+#[utoipa::path(post, path = "/v1/tenants/{tenant}/policies/{policy}/decide", tag = "decisions", operation_id = "decide",
+    params(("channel" = Option<String>, Query, description = "the channel; `production` if nothing is said")),
+    request_body(content = QuestionText), responses((status = 200, description = "the decision", body = Object)))]
 pub(crate) async fn routed(
     State(app): State<Arc<App>>,
-    Path((tenant, name)): Path<(String, String)>,
+    asked: Asked,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let policy = PolicyName::of(&tenant, &name).map_err(|error| ApiError::bad_request(error.to_string()));
     let decided = async {
-        let policy = policy?;
-        let caller = app.caller_in(&headers, policy.tenant())?;
-        decide(&app, policy, query.as_deref(), caller, &body).await
+        let policy = asked.place.policy().map_err(Problem::of_older_route)?.clone();
+        decide(&app, policy, query.as_deref(), asked.principal.caller(), &body).await
     };
     door::routed(decided.await)
 }
@@ -54,7 +72,7 @@ pub(crate) async fn decide(
     app: &Arc<App>,
     policy: PolicyName,
     query: Option<&str>,
-    caller: Option<&Caller>,
+    caller: Option<&str>,
     body: &[u8],
 ) -> Result<(StatusCode, Vec<u8>), ApiError> {
     let channel = query.map_or(Ok(None), channel)?;
@@ -64,7 +82,7 @@ pub(crate) async fn decide(
         input: question.input.get().as_bytes().to_vec(),
         id: question.id,
         decision_time: question.decision_time,
-        caller: caller.map(|caller| caller.json().to_owned()),
+        caller: caller.map(ToOwned::to_owned),
         channel,
         policy,
     };
@@ -122,7 +140,9 @@ fn said(decision: &Decision) -> Result<(StatusCode, Vec<u8>), ApiError> {
     Ok((status, wire::text(decision).map_err(unwritable)?))
 }
 
-/// `GET /v1/tenants/{tenant}/decisions/{id}`
+/// A decision of the past, while its evidence is kept.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/decisions/{id}", tag = "decisions", operation_id = "read_decision",
+    responses((status = 200, description = "the decision", body = Object)))]
 pub(crate) async fn decision(
     State(app): State<Arc<App>>,
     Path((tenant, id)): Path<(String, String)>,
@@ -134,7 +154,9 @@ pub(crate) async fn decision(
     }
 }
 
-/// `GET /v1/tenants/{tenant}/decisions/{id}/receipt`
+/// The proof that a decision is in the log.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/decisions/{id}/receipt", tag = "decisions",
+    operation_id = "read_receipt", responses((status = 200, description = "the receipt", body = Object)))]
 pub(crate) async fn receipt(
     State(app): State<Arc<App>>,
     Path((tenant, id)): Path<(String, String)>,

@@ -11,11 +11,12 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
 use hyper::{Method, Request, StatusCode};
 use tower::ServiceExt;
 use verdict::core::name::PolicyName;
 
+use crate::access::Origin;
 use crate::decide;
 use crate::error::ApiError;
 use crate::oci::{self, Oci};
@@ -32,15 +33,19 @@ pub(crate) struct Door {
     pub(crate) oci: Option<Arc<Oci>>,
     pub(crate) request_timeout: Duration,
     pub(crate) body_bytes_max: usize,
+    /// Whether pages of other origins may ask: the router says so, also of decisions.
+    pub(crate) has_other_origins: bool,
 }
 
 impl Door {
     /// Answers one request.
     pub(crate) async fn answer(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        origin: Origin,
     ) -> Result<hyper::Response<Body>, Infallible> {
-        let Some(policy) = asked(&request) else {
+        let Some(policy) = asked(&request).filter(|_| !self.is_from_elsewhere(&request)) else {
+            request.extensions_mut().insert(origin);
             // Not through the router: its limits of time and size are for small bodies.
             if let Some(oci) = self.oci.as_ref().filter(|_| oci::is_here(request.uri().path())) {
                 return Ok(Box::pin(Arc::clone(oci).answer(request)).await.map(Either::Right));
@@ -49,7 +54,7 @@ impl Door {
             let routed = Box::pin(self.router.clone().oneshot(request)).await;
             return routed.map(|response| response.map(Either::Right));
         };
-        let decided = tokio::time::timeout(self.request_timeout, self.decide(policy, request)).await;
+        let decided = tokio::time::timeout(self.request_timeout, self.decide(policy, request, origin)).await;
         let late = |_| {
             let message = "the request took too long; ask again";
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message))
@@ -64,12 +69,17 @@ impl Door {
         &self,
         policy: PolicyName,
         request: Request<Incoming>,
+        origin: Origin,
     ) -> Result<(StatusCode, Vec<u8>), ApiError> {
         // Before a byte of the body is read.
         let (head, body) = request.into_parts();
-        let caller = self.app.caller_in(&head.headers, policy.tenant())?;
+        let principal = self.app.decider(&head.headers, origin, &policy).await?;
         let body = read(body, self.body_bytes_max).await?;
-        decide::decide(&self.app, policy, head.uri.query(), caller, &body).await
+        decide::decide(&self.app, policy, head.uri.query(), principal.caller(), &body).await
+    }
+
+    fn is_from_elsewhere<B>(&self, request: &Request<B>) -> bool {
+        self.has_other_origins && request.headers().contains_key(ORIGIN)
     }
 }
 

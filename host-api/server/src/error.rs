@@ -41,6 +41,18 @@ impl ApiError {
         Self { status, body: ErrorBody { error: detail } }
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        &self.body.error.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.body.error.message
+    }
+
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", what)
     }

@@ -1,4 +1,4 @@
-//! Verdict over HTTP: routes, wire types, authentication, listening; and the registry that OCI clients push to.
+//! Verdict over HTTP: routes, wire types, access, listening; and the registry that OCI clients push to.
 //!
 //! Three nouns: a [`Server`] is bound but not yet serving, a [`Listen`] is where it listens, and
 //! [`Tokens`] are who may ask.
@@ -18,7 +18,7 @@
 //! ```
 
 pub mod access;
-mod auth;
+mod api;
 mod decide;
 mod door;
 mod error;
@@ -27,5 +27,5 @@ mod oci;
 mod routes;
 mod wire;
 
-pub use auth::{TokenError, Tokens};
+pub use access::{TokenError, Tokens};
 pub use listen::{Listen, ListenError, Options, Server};

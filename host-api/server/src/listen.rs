@@ -11,17 +11,18 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower_http::timeout::TimeoutLayer;
 use verdict::Host;
+use verdict::registry::publish::Publisher;
 use verdict::registry::repository::Registry;
 
-use crate::auth::Tokens;
+use crate::access::{self, Access, Origin};
+use crate::api;
 use crate::door::Door;
 use crate::oci::{self, Oci};
-use crate::routes::{App, router};
+use crate::routes::App;
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +39,14 @@ pub struct Options {
     /// Where to listen.
     pub listen: Listen,
     /// Who may ask; needed for addresses that others can reach.
-    pub tokens: Option<Tokens>,
-    /// What is served at `/v2/`, where OCI clients look for it; nothing if there is none.
+    pub access: Access,
+    /// What is served at `/v2/`, where OCI clients look for it, and administered below `/v1/`; nothing if there is none.
     pub registry: Option<Registry>,
+    /// What takes signed documents into its registry, which is then the one that is served; nobody puts any if there is
+    /// none.
+    pub publisher: Option<Publisher>,
+    /// The origins whose pages may ask, such as `https://console.example`, or `*` for all (CORS); none if empty.
+    pub cors: Vec<String>,
     /// The most connections at a time; more wait in the kernel's queue.
     pub connections_max: usize,
     /// The largest request body, in bytes.
@@ -61,8 +67,10 @@ impl Options {
     pub fn new(listen: Listen) -> Self {
         Self {
             listen,
-            tokens: None,
+            access: Access::default(),
             registry: None,
+            publisher: None,
+            cors: Vec::new(),
             connections_max: 4_096,
             body_bytes_max: 2 << 20,
             header_timeout: Duration::from_secs(5),
@@ -70,6 +78,11 @@ impl Options {
             long_evaluations_max: 64,
             drain_timeout: Duration::from_secs(10),
         }
+    }
+
+    pub(crate) fn served_registry(&self) -> Option<Registry> {
+        let of_publisher = || self.publisher.as_ref().map(|publisher| publisher.registry().clone());
+        self.registry.clone().or_else(of_publisher)
     }
 }
 
@@ -82,6 +95,11 @@ pub enum ListenError {
     /// Anybody could ask.
     #[error("`{0}` can be reached by others; give `--token-file`, or listen on loopback or a Unix socket")]
     Open(SocketAddr),
+    /// The text is not the origin of a page.
+    #[error(
+        "`{0}` is not an origin; expected `https://HOST`, with a port where it is not the default, or `*`"
+    )]
+    Origin(String),
     /// The operating system says no.
     #[error("cannot listen on `{0}`: {1}")]
     Bind(Listen, std::io::Error),
@@ -125,6 +143,7 @@ pub struct Server {
     options: Options,
     listener: Listener,
     address: Listen,
+    break_glass: Option<UnixListener>,
 }
 
 impl fmt::Debug for Server {
@@ -143,7 +162,7 @@ impl Server {
         let failed = |error| ListenError::Bind(options.listen.clone(), error);
         let (listener, address) = match &options.listen {
             Listen::Tcp(address) => {
-                if !address.ip().is_loopback() && options.tokens.is_none() {
+                if !address.ip().is_loopback() && options.access.is_open() {
                     return Err(ListenError::Open(*address));
                 }
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -156,7 +175,16 @@ impl Server {
                 (Listener::Unix(listener), options.listen.clone())
             }
         };
-        Ok(Self { host, options, listener, address })
+        api::check_origins(&options.cors)?;
+        let break_glass = match options.access.socket() {
+            None => None,
+            Some(path) => {
+                let failed = |error| ListenError::Bind(Listen::Unix(path.to_owned()), error);
+                remove_stale_socket(path).await.map_err(failed)?;
+                Some(access::bind(path).map_err(failed)?)
+            }
+        };
+        Ok(Self { host, options, listener, address, break_glass })
     }
 
     /// Where it listens, with the port that was taken.
@@ -172,27 +200,24 @@ impl Server {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let timeout = TimeoutLayer::with_status_code(
-            axum::http::StatusCode::SERVICE_UNAVAILABLE,
-            self.options.request_timeout,
-        );
         let app = Arc::new(App::new(self.host.clone(), &self.options));
-        let registry = self.options.registry.as_ref();
-        let collector = registry.map(|registry| tokio::spawn(oci::collect(registry.clone())));
-        let door = Arc::new(Door {
-            router: router(&app, &self.options).layer(timeout),
-            oci: registry.map(|registry| Arc::new(Oci::new(registry.clone(), &self.options))),
-            app,
-            request_timeout: self.options.request_timeout,
-            body_bytes_max: self.options.body_bytes_max,
-        });
+        let registry = self.options.served_registry();
+        let collector = registry.clone().map(|registry| tokio::spawn(oci::collect(registry)));
+        let door = Arc::new(self.door(&app, registry));
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(self.options.connections_max));
         loop {
             tokio::select! {
                 accepted = self.accept(&connections) => {
                     if let Some((io, permit)) = accepted {
-                        self.serve(io, permit, &door, &graceful);
+                        self.serve(io, permit, &door, &graceful, Origin::Network);
+                    }
+                }
+                stream = self.break_glass() => {
+                    // Never kept waiting by those who come from the network.
+                    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned();
+                    if let (Some(stream), Ok(permit)) = (stream, permit) {
+                        self.serve(Box::new(stream), permit, &door, &graceful, Origin::BreakGlass);
                     }
                 }
                 _ = hangup.recv() => drop(self.host.clone().map(reload)),
@@ -201,24 +226,57 @@ impl Server {
             }
         }
         tracing::info!("draining");
+        app.stop();
         if let Some(collector) = collector {
             collector.abort();
         }
-        let Self { host, listener, address, options } = self;
+        let Self { host, listener, address, options, break_glass } = self;
         // New connections are refused from here on, so that a load balancer turns elsewhere.
-        drop(listener);
-        if let Listen::Unix(path) = &address {
+        drop((listener, break_glass));
+        let own = if let Listen::Unix(path) = &address { Some(path.as_path()) } else { None };
+        for path in own.into_iter().chain(options.access.socket()) {
             let _ = std::fs::remove_file(path);
         }
         if tokio::time::timeout(options.drain_timeout, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time");
         }
-        let Some(host) = host else { return Ok(()) };
-        let flushed = tokio::task::spawn_blocking(move || host.flush()).await;
+        let flush = move || {
+            options.access.flush();
+            host.map_or(Ok(()), |host| host.flush())
+        };
+        let flushed = tokio::task::spawn_blocking(flush).await;
         if let Ok(Err(error)) = flushed {
             tracing::error!(%error, "the last checkpoint could not be written");
         }
         Ok(())
+    }
+
+    fn door(&self, app: &Arc<App>, registry: Option<Registry>) -> Door {
+        Door {
+            router: api::router(app, &self.options),
+            oci: registry.map(|registry| Arc::new(Oci::new(registry, &self.options))),
+            app: Arc::clone(app),
+            request_timeout: self.options.request_timeout,
+            body_bytes_max: self.options.body_bytes_max,
+            has_other_origins: !self.options.cors.is_empty(),
+        }
+    }
+
+    /// The next one who comes by the break-glass socket, and owns it; never where there is none.
+    async fn break_glass(&self) -> Option<UnixStream> {
+        let Some(listener) = &self.break_glass else { return std::future::pending().await };
+        match listener.accept().await {
+            Ok((stream, _)) if access::is_owner(&stream) => Some(stream),
+            Ok(_) => {
+                tracing::warn!("somebody else than the owner came to the break-glass socket");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                None
+            }
+        }
     }
 
     async fn accept(&self, connections: &Arc<Semaphore>) -> Option<(Box<dyn Io>, OwnedSemaphorePermit)> {
@@ -250,9 +308,10 @@ impl Server {
         permit: OwnedSemaphorePermit,
         door: &Arc<Door>,
         graceful: &GracefulShutdown,
+        origin: Origin,
     ) {
         let door = Arc::clone(door);
-        let service = service_fn(move |request| Arc::clone(&door).answer(request));
+        let service = service_fn(move |request| Arc::clone(&door).answer(request, origin));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()

@@ -1,38 +1,59 @@
-//! The routes and what they share.
+//! What every route can reach, and the routes of what this host itself has: policies, log, health.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Path, RawPathParams, Request, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use utoipa::ToSchema;
 use verdict::Host;
-use verdict::core::name::Tenant;
+use verdict::core::name::{PolicyName, Tenant};
 use verdict::engine::Instances;
+use verdict::registry::catalogue::Catalogue;
+use verdict::registry::publish::Publisher;
 use verdict::registry::repository::Registry;
 
-use crate::auth::{Caller, Tokens};
+use crate::access::{Access, Action, Origin, Principal};
+use crate::api::{Asked, Contents, Problem};
 use crate::error::{ApiError, json};
-use crate::{decide, listen::Options};
+use crate::listen::Options;
+
+/// How many contents of data are taken at a time; each has up to 4 MiB in memory.
+const BODIES_MAX: usize = 32;
 
 /// What every route can reach.
 pub(crate) struct App {
     /// None where only a registry is served.
     host: Option<Host>,
-    tokens: Option<Tokens>,
+    pub(crate) access: Access,
     registry: Option<Registry>,
+    publisher: Option<Publisher>,
+    pub(crate) contents: Contents,
+    pub(crate) bodies: Semaphore,
+    /// How long to wait for the next byte of what is sent in pieces.
+    pub(crate) patience: Duration,
+    pub(crate) body_bytes_max: usize,
     pub(crate) long_evaluations: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
 }
 
 impl App {
     pub(crate) fn new(host: Option<Host>, options: &Options) -> Self {
-        let long_evaluations = Arc::new(Semaphore::new(options.long_evaluations_max));
-        let (tokens, registry) = (options.tokens.clone(), options.registry.clone());
-        Self { host, tokens, registry, long_evaluations }
+        Self {
+            host,
+            access: options.access.clone(),
+            registry: options.served_registry(),
+            publisher: options.publisher.clone(),
+            contents: Contents::default(),
+            bodies: Semaphore::new(BODIES_MAX),
+            patience: options.request_timeout,
+            body_bytes_max: options.body_bytes_max,
+            long_evaluations: Arc::new(Semaphore::new(options.long_evaluations_max)),
+            stopping: watch::Sender::new(false),
+        }
     }
 
     /// What decides.
@@ -41,76 +62,50 @@ impl App {
         self.host.as_ref().ok_or_else(nothing)
     }
 
-    /// Who asks; none where nobody needs to say. Without tokens everybody who can connect may ask;
-    /// [`crate::Server::bind`] sees to it that this is nobody from elsewhere.
-    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Option<&Caller>, ApiError> {
-        match &self.tokens {
-            None => Ok(None),
-            Some(tokens) => tokens.caller(headers).map(Some).ok_or_else(|| {
-                let message = "give a token of the server's token file as `Authorization: Bearer TOKEN`";
-                ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
-            }),
-        }
+    /// Where policies, versions and documents are.
+    pub(crate) fn catalogue(&self) -> Result<&Catalogue, Problem> {
+        let nothing = || Problem::not_found("this server keeps no registry; start it with one");
+        Ok(self.registry.as_ref().ok_or_else(nothing)?.catalogue())
     }
 
-    /// As [`caller`](Self::caller), who must be one of this tenant's.
-    pub(crate) fn caller_in(
+    /// What checks signed documents before they are put.
+    pub(crate) fn publisher(&self) -> Result<&Publisher, Problem> {
+        let nothing = || {
+            let detail = "this server takes no signed documents: it does not know the root keys that trust begins with";
+            Problem::new(StatusCode::CONFLICT, "no-roots", detail)
+        };
+        self.publisher.as_ref().ok_or_else(nothing)
+    }
+
+    /// Who asks for a decision about a policy, and may.
+    pub(crate) async fn decider(
         &self,
         headers: &HeaderMap,
-        tenant: &Tenant,
-    ) -> Result<Option<&Caller>, ApiError> {
-        match self.caller(headers)? {
-            Some(caller) if !caller.may_see(tenant) => {
-                Err(ApiError::not_found("there is nothing here for this token, which is for another tenant"))
-            }
-            caller => Ok(caller),
+        origin: Origin,
+        policy: &PolicyName,
+    ) -> Result<Arc<Principal>, ApiError> {
+        if let Some(known) = self.access.decider(headers, origin, policy.tenant()) {
+            return Ok(known);
         }
+        // In a box: whoever is known at once should not have to move the room for it.
+        let found = async {
+            let principal = self.access.principal(headers, origin).await?;
+            let name = policy.to_string();
+            let action = Action::new("decision.decide", Some(policy.tenant()), &name);
+            self.access.check(&principal, &action).await.map(|()| principal)
+        };
+        Box::pin(found).await
     }
-}
 
-/// The router.
-pub(crate) fn router(app: &Arc<App>, options: &Options) -> Router {
-    let guarded = Router::new()
-        .route("/v1/policies", get(policies))
-        .route("/v1/tenants/{tenant}/policies/{name}/decide", post(decide::routed))
-        .route("/v1/tenants/{tenant}/decisions/{id}", get(decide::decision))
-        .route("/v1/tenants/{tenant}/decisions/{id}/receipt", get(decide::receipt))
-        .route("/v1/tenants/{tenant}/log/tile/entries/{*path}", get(log_entries))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(app), authenticate));
-    // Hash tiles and checkpoints are public: they betray nothing, and a monitor needs no account.
-    let public = Router::new()
-        .route("/v1/tenants/{tenant}/log/{*path}", get(log_resource))
-        .route("/health/live", get(|| async { json(StatusCode::OK, &Health { status: "live" }) }))
-        .route("/health/ready", get(ready));
-    guarded
-        .merge(public)
-        .fallback(|| async { ApiError::not_found("there is nothing here; the README lists the routes") })
-        .method_not_allowed_fallback(|| async {
-            ApiError::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "this route takes another method",
-            )
-        })
-        .layer(tower_http::limit::RequestBodyLimitLayer::new(options.body_bytes_max))
-        .layer(axum::extract::DefaultBodyLimit::max(options.body_bytes_max))
-        .with_state(Arc::clone(app))
-}
+    /// Tells those who wait for news that there will be none.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
 
-async fn authenticate(
-    State(app): State<Arc<App>>,
-    parameters: RawPathParams,
-    request: Request,
-    next: Next,
-) -> Response {
-    let named = parameters.iter().find(|(name, _)| *name == "tenant");
-    let known = app.caller(request.headers()).and_then(|caller| match named {
-        Some((_, text)) => app.caller_in(request.headers(), &self::tenant(text)?),
-        None => Ok(caller),
-    });
-    match known {
-        Err(error) => error.into_response(),
-        Ok(_) => next.run(request).await,
+    /// Returns when the server stops.
+    pub(crate) async fn stopped(&self) {
+        // An error says that it is gone altogether.
+        let _ = self.stopping.subscribe().wait_for(|is_stopping| *is_stopping).await;
     }
 }
 
@@ -118,13 +113,26 @@ pub(crate) fn tenant(text: &str) -> Result<Tenant, ApiError> {
     text.parse().map_err(|error: verdict::core::name::NameError| ApiError::bad_request(error.to_string()))
 }
 
-#[derive(Serialize)]
-struct Health {
+/// Whether the server is there.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `live`.
+    #[schema(value_type = String)]
     status: &'static str,
 }
 
+/// Whether the server is there.
+#[utoipa::path(get, path = "/health/live", tag = "health", operation_id = "live",
+    responses((status = 200, description = "it is", body = Health)))]
+pub(crate) async fn live() -> Response {
+    json(StatusCode::OK, &Health { status: "live" })
+}
+
 /// Ready means that a decision can be made and recorded, and that the registry can be read where there is one.
-async fn ready(State(app): State<Arc<App>>) -> Response {
+#[utoipa::path(get, path = "/health/ready", tag = "health", operation_id = "ready",
+    responses((status = 200, description = "it is ready", body = Object),
+        (status = 503, description = "it is not", body = Object)))]
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     #[derive(Serialize)]
     struct Ready {
         ready: bool,
@@ -160,9 +168,11 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     json(status(body.ready), &body)
 }
 
-/// `GET /v1/policies`: what is loaded, and what was refused. A caller of one tenant is told of its own policies; what
-/// was refused has no tenant that could be believed.
-async fn policies(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
+/// What this host has loaded, and what it refused. A caller of one tenant is told of its own policies; what was
+/// refused has no tenant that could be believed.
+#[utoipa::path(get, path = "/v1/policies", tag = "host", operation_id = "read_host",
+    responses((status = 200, description = "what is loaded", body = Object)))]
+pub(crate) async fn policies(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, ApiError> {
     #[derive(Serialize)]
     struct Listing {
         policies: Vec<serde_json::Value>,
@@ -188,10 +198,9 @@ async fn policies(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
             "artifact": path, "code": artifact.refusal.code, "message": artifact.refusal.message,
         })
     };
-    let (host, caller) = (app.host()?, app.caller(&headers)?);
-    let seen =
-        |status: &verdict::PolicyStatus| caller.is_none_or(|caller| caller.may_see(status.name.tenant()));
-    let told = caller.is_none_or(Caller::is_of_all);
+    let (host, principal) = (app.host()?, &asked.principal);
+    let seen = |status: &verdict::PolicyStatus| principal.is_for(status.name.tenant());
+    let told = principal.tenant().is_none();
     let verified = host.verification_counts();
     let shadows = host.shadow_counts();
     let listing = Listing {
@@ -213,8 +222,11 @@ const fn instances_name(instances: Instances) -> &'static str {
     }
 }
 
-/// `GET /v1/tenants/{tenant}/log/…`: the static files of C2SP tlog-tiles, and `key`, the log's verifier key.
-async fn log_resource(
+/// The static files of a log, as C2SP tlog-tiles has them, and `key`, the log's verifier key. Hash tiles and checkpoints
+/// are public: they betray nothing, and a monitor needs no account.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/log/{*path}", tag = "log", operation_id = "read_log",
+    responses((status = 200, description = "the file", body = Vec<u8>, content_type = "application/octet-stream")))]
+pub(crate) async fn log_resource(
     State(app): State<Arc<App>>,
     Path((tenant, path)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
@@ -228,8 +240,11 @@ async fn log_resource(
     log_file(&app, &tenant, &path)
 }
 
-/// Entries are for whoever may ask.
-async fn log_entries(
+/// The entries of a log, for auditors.
+#[utoipa::path(get, path = "/v1/tenants/{tenant}/log/tile/entries/{*path}", tag = "log",
+    operation_id = "read_log_entries",
+    responses((status = 200, description = "the tile", body = Vec<u8>, content_type = "application/octet-stream")))]
+pub(crate) async fn log_entries(
     State(app): State<Arc<App>>,
     Path((tenant, path)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {

@@ -136,7 +136,7 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
     let mut options = Options::new(Listen::parse(&args.listen).map_err(|error| unusable(&error))?);
     if let Some(path) = &args.token_file {
         let text = files::read_text(path, TOKEN_FILE_BYTES_MAX)?;
-        options.tokens = Some(Tokens::parse(&text).map_err(|error| unusable(&error))?);
+        options.access = Tokens::parse(&text).map_err(|error| unusable(&error))?.into();
     }
     let registry = args.registry.clone().zip(args.store.clone());
     let host = host(args)?;

@@ -248,6 +248,27 @@ impl Access {
         }
     }
 
+    /// Who may ask the policies of a tenant, where that needs no policy and no waiting: a server without an access
+    /// policy knows tokens and nothing else. None where it is to be found out by [`principal`](Self::principal) and
+    /// [`check`](Self::check), which say the same.
+    pub(crate) fn decider(
+        &self,
+        headers: &HeaderMap,
+        origin: Origin,
+        tenant: &Tenant,
+    ) -> Option<Arc<Principal>> {
+        let Inner { tokens, policy, anonymous, .. } = self.inner.as_ref();
+        if policy.is_some() || origin != Origin::Network || tenant.as_str() == SYSTEM {
+            return None;
+        }
+        let principal = match tokens {
+            None if self.is_open() => anonymous,
+            None => return None,
+            Some(tokens) => tokens.holder(&credential(headers, false)?)?,
+        };
+        principal.is_for(tenant).then(|| Arc::clone(principal))
+    }
+
     /// Who asks: by `Authorization: Bearer …`.
     ///
     /// # Errors

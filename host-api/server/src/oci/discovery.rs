@@ -7,7 +7,7 @@ use serde_json::json;
 use verdict::core::digest::Digest;
 use verdict::core::name::{PolicyName, Tenant};
 use verdict::core::oci::INDEX_MEDIA_TYPE;
-use verdict::registry::catalogue::{CatalogueError, Limit, ManifestEntry, Page, Tag};
+use verdict::registry::catalogue::{Limit, ManifestEntry, Page, Tag};
 use verdict::registry::repository::{Registry, RepositoryError};
 
 use super::Asked;
@@ -87,10 +87,10 @@ pub(crate) async fn referrers(
     let filter = query.one("artifactType").filter(|text| !text.is_empty());
     let limit = Limit::new(query.count()?.unwrap_or(PAGE));
     let last = query.one("last").map(super::route::digest).transpose()?;
-    let page = if asked.may_see(repository.tenant()) {
-        registry.referrers(repository, subject, filter, last, limit).await?
-    } else {
-        Page { items: Vec::new(), more: false }
+    let page = match asked.reading(repository).await {
+        Ok(()) => registry.referrers(repository, subject, filter, last, limit).await?,
+        Err(error) if error.is_not_found() => Page { items: Vec::new(), more: false },
+        Err(error) => return Err(error),
     };
     let (descriptors, more) = fitting(page)?;
     let body = format!(
@@ -135,8 +135,7 @@ pub(crate) async fn catalog(registry: &Registry, asked: &Asked) -> Result<Respon
     let count = query.count()?.unwrap_or(PAGE);
     let limit = Limit::new(count);
     let last = query.one("last").and_then(|text| text.parse::<PolicyName>().ok());
-    let mut names =
-        repositories(registry, asked, last.as_ref(), limit).await.map_err(RepositoryError::from)?;
+    let mut names = repositories(registry, asked, last.as_ref(), limit).await?;
     let more = names.len() > limit.rows() && count > 0;
     names.truncate(if count == 0 { 0 } else { limit.rows() });
     let link = names
@@ -152,20 +151,22 @@ async fn repositories(
     asked: &Asked,
     last: Option<&PolicyName>,
     limit: Limit,
-) -> Result<Vec<PolicyName>, CatalogueError> {
+) -> Result<Vec<PolicyName>, OciError> {
     let catalogue = registry.catalogue();
     let (mut names, mut tenant) = (Vec::new(), last.map(|last| last.tenant().clone()));
     if let (Some(tenant), Some(last)) = (&tenant, last)
-        && asked.may_see(tenant)
+        && asked.may_see(tenant).await?
     {
-        let page = catalogue.repositories(tenant, Some(last.name()), limit).await?;
+        let page =
+            catalogue.repositories(tenant, Some(last.name()), limit).await.map_err(RepositoryError::from)?;
         let more = page.more.then(|| page.items.last().cloned()).flatten();
         names.extend(page.items);
         // Which one comes next does not matter, only that one does.
         names.extend(more);
     }
     while names.len() <= limit.rows() {
-        let page = catalogue.tenants(tenant.as_ref(), Limit::new(PAGE)).await?;
+        let page =
+            catalogue.tenants(tenant.as_ref(), Limit::new(PAGE)).await.map_err(RepositoryError::from)?;
         for entry in &page.items {
             names.extend(of_tenant(registry, asked, &entry.name, limit).await?);
             if names.len() > limit.rows() {
@@ -185,11 +186,11 @@ async fn of_tenant(
     asked: &Asked,
     tenant: &Tenant,
     limit: Limit,
-) -> Result<Vec<PolicyName>, CatalogueError> {
-    if !asked.may_see(tenant) {
+) -> Result<Vec<PolicyName>, OciError> {
+    if !asked.may_see(tenant).await? {
         return Ok(Vec::new());
     }
-    let page = registry.catalogue().repositories(tenant, None, limit).await?;
+    let page = registry.catalogue().repositories(tenant, None, limit).await.map_err(RepositoryError::from)?;
     let more = page.more.then(|| page.items.last().cloned()).flatten();
     Ok(page.items.into_iter().chain(more).collect())
 }

@@ -7,6 +7,9 @@ use verdict::registry::catalogue::CatalogueError;
 use verdict::registry::repository::RepositoryError;
 use verdict::registry::store::StoreError;
 
+use crate::access::Denial;
+use crate::error::ApiError;
+
 /// The codes of the specification that are used here, and one for what is no fault of the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -72,10 +75,14 @@ impl OciError {
         self
     }
 
+    /// Whether it says that nothing is there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     /// Nobody who is known asks.
-    pub(crate) fn unauthorized() -> Self {
-        let message =
-            "give a token of the server's token file: as a bearer token, or as the password of any user";
+    fn unauthorized() -> Self {
+        let message = "give a token that is known here: as a bearer token, or as the password of any user";
         // Clients of registries take a `Bearer` challenge for the address of a token service.
         Self::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message)
             .with(header::WWW_AUTHENTICATE, "Basic realm=\"verdict\", charset=\"UTF-8\"")
@@ -96,6 +103,33 @@ impl OciError {
         tracing::error!(%error, "the registry failed");
         let message = "the registry could not do this; its log says why; try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unknown, message).with(header::RETRY_AFTER, "1")
+    }
+}
+
+impl From<ApiError> for OciError {
+    /// Of what is said of who asks.
+    fn from(error: ApiError) -> Self {
+        if error.status() == StatusCode::UNAUTHORIZED {
+            return Self::unauthorized();
+        }
+        Self::new(error.status(), Code::Unknown, error.message()).with(header::RETRY_AFTER, "1")
+    }
+}
+
+impl From<Denial> for OciError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            // That it is another tenant's and not there is answered alike, whatever is there.
+            Denial::Elsewhere => {
+                Self::new(StatusCode::FORBIDDEN, Code::Denied, "this token is for another tenant")
+            }
+            Denial::Forbidden(_) | Denial::NoPolicy => {
+                Self::new(denial.status(), Code::Denied, denial.message())
+            }
+            Denial::Undecided | Denial::NotRecorded => {
+                Self::new(denial.status(), Code::Unknown, denial.message()).with(header::RETRY_AFTER, "1")
+            }
+        }
     }
 }
 

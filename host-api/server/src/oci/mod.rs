@@ -29,12 +29,13 @@ use verdict::core::time::Timestamp;
 use verdict::registry::catalogue::Change;
 use verdict::registry::repository::{Registry, RepositoryError};
 
-use crate::auth::{Caller, Tokens};
+use crate::access::{Access, Action, Denial, Origin, Principal};
 use crate::listen::Options;
 use error::{Code, OciError};
 use query::Query;
 use route::Route;
 
+pub(crate) use pull::body;
 pub(crate) use route::is_here;
 
 /// The digest of what is answered or was pushed.
@@ -51,7 +52,7 @@ const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A registry that is served.
 pub(crate) struct Oci {
     registry: Registry,
-    tokens: Option<Tokens>,
+    access: Access,
     patience: Duration,
     bodies: Arc<Semaphore>,
 }
@@ -59,30 +60,37 @@ pub(crate) struct Oci {
 /// A request without its body, and who sent it.
 pub(crate) struct Asked {
     parts: Parts,
-    caller: Option<Caller>,
+    principal: Arc<Principal>,
+    access: Access,
 }
 
 impl Asked {
-    /// Whether the caller may see what belongs to a tenant.
-    fn may_see(&self, tenant: &Tenant) -> bool {
-        self.caller.as_ref().is_none_or(|caller| caller.may_see(tenant))
+    async fn judge(&self, action: &'static str, tenant: &Tenant, resource: &str) -> Result<(), Denial> {
+        self.access.judge(&self.principal, &Action::new(action, Some(tenant), resource)).await
+    }
+
+    /// Whether the caller may pull what belongs to a tenant.
+    async fn may_see(&self, tenant: &Tenant) -> Result<bool, OciError> {
+        let action = Action::new("repository.pull", Some(tenant), tenant.as_str());
+        Ok(self.access.may(&self.principal, &action).await?)
     }
 
     /// Passes when the caller may read; else it is as if nothing were there.
-    fn reading(&self, repository: &PolicyName) -> Result<(), OciError> {
-        if self.may_see(repository.tenant()) {
-            return Ok(());
+    async fn reading(&self, repository: &PolicyName) -> Result<(), OciError> {
+        match self.judge("repository.pull", repository.tenant(), &repository.to_string()).await {
+            Err(Denial::Elsewhere) => Err(RepositoryError::UnknownRepository(repository.clone()).into()),
+            judged => Ok(judged?),
         }
-        Err(RepositoryError::UnknownRepository(repository.clone()).into())
     }
 
     /// Passes when the caller may write. The answer does not depend on what is there.
-    fn writing(&self, repository: &PolicyName) -> Result<(), OciError> {
-        if self.may_see(repository.tenant()) {
-            return Ok(());
-        }
-        let message = "this token is for another tenant";
-        Err(OciError::new(StatusCode::FORBIDDEN, Code::Denied, message))
+    async fn writing(&self, repository: &PolicyName) -> Result<(), OciError> {
+        Ok(self.judge("repository.push", repository.tenant(), &repository.to_string()).await?)
+    }
+
+    /// Passes when the caller may delete. The answer does not depend on what is there.
+    async fn deleting(&self, repository: &PolicyName) -> Result<(), OciError> {
+        Ok(self.judge("repository.delete", repository.tenant(), &repository.to_string()).await?)
     }
 
     /// Who changes something, when, and under which id.
@@ -92,8 +100,7 @@ impl Asked {
         let given = self.parts.headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
         let given = given.filter(|text| !text.is_empty() && text.len() <= 128).map(ToOwned::to_owned);
         let own = || format!("oci-{:x}-{}", at.millis(), REQUESTS.fetch_add(1, Ordering::Relaxed));
-        let actor = self.caller.as_ref().map_or("anonymous", Caller::name);
-        Change { actor: actor.chars().take(60).collect(), correlation: given.unwrap_or_else(own), at }
+        Change { actor: self.principal.actor(), correlation: given.unwrap_or_else(own), at }
     }
 }
 
@@ -106,7 +113,7 @@ fn now() -> Timestamp {
 impl Oci {
     pub(crate) fn new(registry: Registry, options: &Options) -> Self {
         let bodies = Arc::new(Semaphore::new(BODIES_MAX));
-        Self { registry, tokens: options.tokens.clone(), patience: options.request_timeout, bodies }
+        Self { registry, access: options.access.clone(), patience: options.request_timeout, bodies }
     }
 
     /// Answers one request.
@@ -131,15 +138,9 @@ impl Oci {
 
     async fn respond(&self, request: Request<Incoming>) -> Result<Response, OciError> {
         let (parts, body) = request.into_parts();
-        let caller = match &self.tokens {
-            None => None,
-            Some(tokens) => {
-                let caller = tokens.caller_or_user(&parts.headers);
-                Some(caller.cloned().ok_or_else(OciError::unauthorized)?)
-            }
-        };
+        let principal = self.access.principal_or_user(&parts.headers, Origin::of(&parts.extensions)).await?;
         let route = Route::parse(&parts.method, parts.uri.path())?;
-        let asked = Asked { parts, caller };
+        let asked = Asked { parts, principal, access: self.access.clone() };
         match route {
             Route::Base | Route::Catalog | Route::Tags(_) | Route::Referrers(..) => {
                 self.discover(&asked, route).await
@@ -147,13 +148,13 @@ impl Oci {
             Route::Manifest(..) | Route::Blob(..) => self.content(&asked, route, body).await,
             Route::Uploads(repository) => match asked.parts.method {
                 Method::POST => {
-                    asked.writing(&repository)?;
+                    asked.writing(&repository).await?;
                     self.begin(&asked, &repository, body).await
                 }
                 _ => Err(OciError::method("POST")),
             },
             Route::Upload(repository, id) => {
-                asked.writing(&repository)?;
+                asked.writing(&repository).await?;
                 let upload = self.registry.upload(&repository, id).await?;
                 match asked.parts.method {
                     Method::GET | Method::HEAD => self.state(&upload).await,
@@ -173,7 +174,7 @@ impl Oci {
         match route {
             Route::Catalog => discovery::catalog(&self.registry, asked).await,
             Route::Tags(repository) => {
-                asked.reading(&repository)?;
+                asked.reading(&repository).await?;
                 discovery::tags(&self.registry, &repository, &Query::of(&asked.parts.uri)).await
             }
             Route::Referrers(repository, subject) => {
@@ -187,24 +188,24 @@ impl Oci {
         let (method, registry) = (&asked.parts.method, &self.registry);
         match (method, route) {
             (&Method::GET | &Method::HEAD, Route::Manifest(repository, reference)) => {
-                asked.reading(&repository)?;
+                asked.reading(&repository).await?;
                 pull::manifest(registry, &repository, &reference, method).await
             }
             (&Method::GET | &Method::HEAD, Route::Blob(repository, digest)) => {
-                asked.reading(&repository)?;
+                asked.reading(&repository).await?;
                 pull::blob(registry, &repository, digest, method, &asked.parts.headers).await
             }
             (&Method::PUT, Route::Manifest(repository, reference)) => {
-                asked.writing(&repository)?;
+                asked.writing(&repository).await?;
                 self.put_manifest(asked, &repository, &reference, body).await
             }
             (&Method::DELETE, Route::Manifest(repository, reference)) => {
-                asked.writing(&repository)?;
+                asked.deleting(&repository).await?;
                 registry.delete_manifest(&repository, &reference, asked.change()).await?;
                 Ok(pull::answer(StatusCode::ACCEPTED, [], Body::empty()))
             }
             (&Method::DELETE, Route::Blob(repository, digest)) => {
-                asked.writing(&repository)?;
+                asked.deleting(&repository).await?;
                 registry.delete_blob(&repository, digest, asked.change()).await?;
                 Ok(pull::answer(StatusCode::ACCEPTED, [], Body::empty()))
             }

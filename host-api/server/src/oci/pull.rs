@@ -77,7 +77,7 @@ pub(crate) async fn blob(
 
 /// A part of a blob as a body. The first piece is read before the head is sent, so that what is damaged or gone is an
 /// error and not a body that breaks off.
-async fn body(registry: Registry, blob: Blob, part: Range<u64>) -> Result<Body, OciError> {
+pub(crate) async fn body(registry: Registry, blob: Blob, part: Range<u64>) -> Result<Body, RepositoryError> {
     if part.is_empty() {
         return Ok(Body::empty());
     }

@@ -80,9 +80,9 @@ impl Oci {
             None => None,
             Some(from) => {
                 let named = from.split_once('/').and_then(|(tenant, name)| PolicyName::of(tenant, name).ok());
-                match named.filter(|from| asked.may_see(from.tenant())) {
-                    Some(from) => Some(from),
-                    None => return Ok(None),
+                match named {
+                    Some(from) if asked.may_see(from.tenant()).await? => Some(from),
+                    _ => return Ok(None),
                 }
             }
         };

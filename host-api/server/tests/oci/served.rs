@@ -94,7 +94,7 @@ impl Served {
         let registry = Registry::new(blobs, runtime.block_on(Catalogue::open(&url)).unwrap());
         let mut options = Options::new(Listen::parse("127.0.0.1:0").unwrap());
         options.registry = Some(registry.clone());
-        options.tokens = tokens.map(|text| Tokens::parse(text).unwrap());
+        options.access = tokens.map(|text| Tokens::parse(text).unwrap().into()).unwrap_or_default();
         let server = runtime.block_on(Server::bind(None, options)).unwrap();
         let address = server.address().to_string();
         runtime.spawn(server.run());

@@ -129,6 +129,15 @@ impl Catalogue {
         row.as_ref().map(ApiKeyEntry::read).transpose()
     }
 
+    /// The API key with this id, whether or not it still counts.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn api_key(&self, id: &str) -> Result<Option<ApiKeyEntry>, CatalogueError> {
+        let row = self.database().one(sql(api_keys!("WHERE id = $1")).text(id)).await?;
+        row.as_ref().map(ApiKeyEntry::read).transpose()
+    }
+
     /// The API keys by id, those after one: of one tenant, or all.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Tenants, and what they call policies.
 
 use serde_json::{Map, Value};
-use verdict_core::name::{PolicyName, Tenant};
+use verdict_core::name::{ChannelName, PolicyName, Tenant};
 use verdict_core::time::Timestamp;
 
 use super::Catalogue;
@@ -178,6 +178,34 @@ impl Catalogue {
         let rows = self.database().all(select).await?;
         Ok(Page::cut(rows.iter().map(PolicyEntry::read).collect::<Result<_, _>>()?, limit))
     }
+
+    /// The channels that have a state, of the tenant's policies from one name inside the tenant to another, both
+    /// included.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn channels_of_policies(
+        &self,
+        tenant: &Tenant,
+        first: &str,
+        last: &str,
+    ) -> Result<Vec<(PolicyName, ChannelName)>, CatalogueError> {
+        // `A` follows `@`.
+        let select = "SELECT DISTINCT documents.scope FROM policies JOIN documents ON documents.kind = 'channel' \
+                      AND documents.scope >= policies.tenant || '/' || policies.name || '@' \
+                      AND documents.scope < policies.tenant || '/' || policies.name || 'A' \
+                      WHERE policies.tenant = $1 AND policies.name >= $2 AND policies.name <= $3";
+        let rows = self.database().all(sql(select).text(tenant).text(first).text(last)).await?;
+        rows.iter().map(channel_of).collect()
+    }
+}
+
+fn channel_of(row: &Row) -> Result<(PolicyName, ChannelName), CatalogueError> {
+    let scope = row.text(0)?;
+    let named = scope
+        .split_once('@')
+        .and_then(|(policy, channel)| Some((policy.parse().ok()?, channel.parse().ok()?)));
+    named.ok_or(CatalogueError::Corrupt { what: "scope of a document" })
 }
 
 impl Write {
