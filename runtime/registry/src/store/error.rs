@@ -73,7 +73,11 @@ pub enum StoreError {
     },
 }
 
-const OR_BUCKET: &str = if cfg!(feature = "objects") { " or `s3://BUCKET/PREFIX`" } else { "" };
+const OR_BUCKET: &str = if cfg!(feature = "objects") {
+    ", `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`"
+} else {
+    ""
+};
 
 impl StoreError {
     pub(super) fn unavailable(

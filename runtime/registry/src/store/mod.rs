@@ -150,8 +150,9 @@ impl Blobs {
     }
 
     /// Blobs at a place that an operator names: a directory, or with the feature `objects` a bucket as
-    /// `s3://BUCKET/PREFIX`, whose region, endpoint and credentials are taken from the environment (`AWS_REGION`,
-    /// `AWS_ENDPOINT`, `AWS_ACCESS_KEY_ID` and so on).
+    /// `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`, whose region, endpoint, account and
+    /// credentials are taken from the environment (`AWS_…`, `GOOGLE_…`, `AZURE_…`), by the names that each one's own
+    /// tools use.
     ///
     /// # Errors
     /// [`StoreError::Location`] if it is neither, and those of [`directory`](Self::directory).
@@ -159,7 +160,9 @@ impl Blobs {
         match location.split_once("://") {
             None if !location.is_empty() => Self::directory(location, limits),
             #[cfg(feature = "objects")]
-            Some(("s3", _)) => Ok(Self::on_objects(Objects::s3(location, PART_BYTES)?, limits, PART_BYTES)),
+            Some(("s3" | "gs" | "az", _)) => {
+                Ok(Self::on_objects(Objects::open(location, PART_BYTES)?, limits, PART_BYTES))
+            }
             _ => Err(StoreError::Location(location.chars().take(200).collect())),
         }
     }
@@ -181,8 +184,20 @@ impl Blobs {
         if bytes.len() <= self.0.part_bytes {
             return self.0.backend.put(&key(digest), bytes).await;
         }
+        match self.put_in_parts(digest, bytes.clone()).await? {
+            Ok(()) => Ok(()),
+            Err(_) => self.put_in_parts(digest, bytes).await?,
+        }
+    }
+
+    /// What came of the commit. It is done once more when it fails: in Azure the commit of another writer of the same
+    /// blob takes away what this one has staged.
+    async fn put_in_parts(
+        &self,
+        digest: Digest,
+        mut rest: Bytes,
+    ) -> Result<Result<(), StoreError>, StoreError> {
         let mut writer = self.0.backend.writer(&key(digest)).await?;
-        let mut rest = bytes;
         while !rest.is_empty() {
             let part = rest.split_to(rest.len().min(self.0.part_bytes));
             if let Err(error) = writer.push(part).await {
@@ -190,7 +205,7 @@ impl Blobs {
                 return Err(error);
             }
         }
-        writer.commit().await
+        Ok(writer.commit().await)
     }
 
     /// The whole blob, checked; none if there is none. For what may be large use [`read_range`](Self::read_range):

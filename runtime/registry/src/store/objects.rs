@@ -1,4 +1,4 @@
-//! Blobs in an object store: S3, or any other that `object_store` speaks to.
+//! Blobs in an object store: S3, Google Cloud Storage, Azure, or any other that `object_store` speaks to.
 //!
 //! A put of an object is atomic and durable when it is answered. What is larger than one part goes up as a multipart
 //! upload, which has no name before it is completed. One that is never completed, because the process ended, is not
@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
 use object_store::{
     Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, RetryConfig,
@@ -43,18 +45,29 @@ impl Objects {
         Self { store, prefix: Path::from(prefix), part_bytes }
     }
 
-    /// The bucket of `s3://BUCKET/PREFIX`, with region, endpoint and credentials as the environment has them.
-    pub(super) fn s3(location: &str, part_bytes: usize) -> Result<Self, StoreError> {
-        let rest = location.strip_prefix("s3://").unwrap_or_default();
+    /// The bucket of `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`, or the container of `az://CONTAINER/PREFIX`, with
+    /// region, endpoint, account and credentials as the environment has them.
+    pub(super) fn open(location: &str, part_bytes: usize) -> Result<Self, StoreError> {
+        let malformed = || StoreError::Location(location.chars().take(200).collect());
+        let (scheme, rest) = location.split_once("://").ok_or_else(malformed)?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
-            return Err(StoreError::Location(location.chars().take(200).collect()));
+            return Err(malformed());
         }
         let retry = RetryConfig { retry_timeout: RETRY_MAX, ..RetryConfig::default() };
-        let store = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build();
-        let store =
-            store.map_err(|error| StoreError::unavailable(format!("opening `s3://{bucket}`"), error))?;
-        Ok(Self::new(Arc::new(store), prefix, part_bytes))
+        let store = match scheme {
+            "s3" => shared(AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build()),
+            "gs" => shared(
+                GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket).with_retry(retry).build(),
+            ),
+            "az" => shared(
+                MicrosoftAzureBuilder::from_env().with_container_name(bucket).with_retry(retry).build(),
+            ),
+            _ => return Err(malformed()),
+        };
+        let store = store
+            .map_err(|error| StoreError::unavailable(format!("opening `{scheme}://{bucket}`"), error))?;
+        Ok(Self::new(store, prefix, part_bytes))
     }
 
     pub(super) fn describe(&self) -> String {
@@ -175,9 +188,15 @@ impl ObjectsWriter {
     }
 }
 
+fn shared<S: ObjectStore>(built: Result<S, Error>) -> Result<Arc<dyn ObjectStore>, Error> {
+    built.map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+}
+
 fn entry(meta: &ObjectMeta) -> Entry {
     // Stores without entity tags are told apart by size and time, as far as that goes.
-    let tag = meta.e_tag.clone().unwrap_or_else(|| format!("{}-{}", meta.size, meta.last_modified));
+    // Azure lists them without the quotation marks that it answers them with.
+    let tag = meta.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
+    let tag = tag.unwrap_or_else(|| format!("{}-{}", meta.size, meta.last_modified));
     Entry {
         name: meta.location.filename().unwrap_or_default().to_owned(),
         bytes: meta.size,

@@ -201,7 +201,10 @@ impl Blobs {
             }
             self.put(digest, whole.into()).await?;
         } else {
-            self.assemble(id, &chunks, digest).await?;
+            match self.assemble(id, &chunks, digest).await? {
+                Ok(()) => {}
+                Err(_) => self.assemble(id, &chunks, digest).await??,
+            }
         }
         // The blob is there; of the upload, what cannot be removed now expires.
         let _ = self.cancel(id).await;
@@ -217,7 +220,13 @@ impl Blobs {
         bytes.ok_or(StoreError::UnknownUpload(*id))
     }
 
-    async fn assemble(&self, id: &UploadId, chunks: &[Chunk], digest: Digest) -> Result<(), StoreError> {
+    /// What came of the commit, as in `put_in_parts`.
+    async fn assemble(
+        &self,
+        id: &UploadId,
+        chunks: &[Chunk],
+        digest: Digest,
+    ) -> Result<Result<(), StoreError>, StoreError> {
         let mut writer = self.0.backend.writer(&key(digest)).await?;
         let copy = async {
             let mut hasher = Hasher::new();
@@ -229,7 +238,7 @@ impl Blobs {
             hasher.finish().expect_digest(digest)
         };
         match copy.await {
-            Ok(()) => writer.commit().await,
+            Ok(()) => Ok(writer.commit().await),
             Err(error) => {
                 writer.abort().await;
                 Err(error)

@@ -1,6 +1,8 @@
 //! One suite for every place that blobs are kept in, a fault at every step of each, and power and processes that end.
 
 mod conformance;
+#[cfg(feature = "objects")]
+mod emulators;
 mod faults;
 mod forgetful;
 mod kill;

@@ -1,12 +1,7 @@
-//! Object stores: a real S3 over a folder, and one in memory; each of their steps fails, or fails but happened.
+//! Object stores: one in memory, and programs that speak the protocols of S3 and Azure; each of their steps
+//! fails, or fails but happened. For that of Google Cloud Storage, which `object_store` speaks by XML, no program was found.
 
-use std::io::Read as _;
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -19,119 +14,13 @@ use object_store::{
 };
 
 use super::conformance::Place;
+use super::emulators::Emulator;
 use super::faults::{PART, Told, work};
 use super::forgetful::Fault;
 use super::*;
 
 /// S3 takes no smaller ones.
 const S3_PART: usize = 5 << 20;
-
-/// A gateway that speaks S3 over a folder, until it is dropped.
-struct Gateway {
-    child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The program, built once if Go is there. Only a machine that cannot have it may skip.
-fn program() -> Option<&'static Path> {
-    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
-    BUILT.get_or_init(build).as_deref()
-}
-
-fn build() -> Option<PathBuf> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/bin");
-    std::fs::create_dir_all(&tools).unwrap();
-    let tools = tools.canonicalize().unwrap();
-    let program = tools.join("versitygw");
-    if program.is_file() {
-        return Some(program);
-    }
-    if std::env::var_os("VERDICT_FULL").is_none() {
-        println!("skipped: the S3 gateway is built in `make test-full` only, as that takes minutes");
-        return None;
-    }
-    println!("building versitygw into target/tools (once; some minutes)");
-    let install = Command::new("go")
-        .args(["install", "github.com/versity/versitygw/cmd/versitygw@latest"])
-        .env("GOBIN", &tools)
-        .env("GOFLAGS", "-mod=mod")
-        .current_dir(&tools)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let Ok(mut install) = install else {
-        println!("skipped: a real S3 needs `go`, to build versitygw");
-        return None;
-    };
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(400) {
-        if let Some(status) = install.try_wait().unwrap() {
-            if !status.success() {
-                println!("skipped: `go install` of versitygw ended with {status}");
-            }
-            return status.success().then_some(program);
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    let _ = install.kill();
-    let _ = install.wait();
-    println!("skipped: versitygw was not built within 400 seconds");
-    None
-}
-
-fn start() -> Option<Gateway> {
-    let program = program()?;
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["data/bucket", "meta"] {
-        std::fs::create_dir_all(folder.path().join(name)).unwrap();
-    }
-    // Free a moment ago. Should somebody else have taken it, the gateway ends and another one is tried.
-    for _ in 0..5 {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = Command::new(program)
-            .args(["--access", "access", "--secret", "secret", "--region", "us-east-1"])
-            .args(["--port", &format!("127.0.0.1:{port}"), "posix", "--sidecar"])
-            .args([folder.path().join("meta"), folder.path().join("data")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let started = Instant::now();
-        while child.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(30) {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(Gateway { child, port, _folder: folder });
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = child.kill();
-        let _ = child.wait();
-        let mut said = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        println!("versitygw did not start: {said}");
-    }
-    panic!("versitygw does not start");
-}
-
-impl Gateway {
-    fn store(&self) -> Arc<dyn ObjectStore> {
-        let store = AmazonS3Builder::new()
-            .with_endpoint(format!("http://127.0.0.1:{}", self.port))
-            .with_allow_http(true)
-            .with_region("us-east-1")
-            .with_bucket_name("bucket")
-            .with_access_key_id("access")
-            .with_secret_access_key("secret");
-        Arc::new(store.build().unwrap())
-    }
-}
 
 fn blobs_on(store: &Arc<dyn ObjectStore>, prefix: &str, limits: Limits, part_bytes: usize) -> Blobs {
     Blobs::on_objects(Objects::new(Arc::clone(store), prefix, part_bytes), limits, part_bytes)
@@ -151,8 +40,14 @@ async fn an_object_store_in_memory_conforms() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_s3_conforms() {
-    let Some(gateway) = start() else { return };
-    conforms(&gateway.store(), "some/prefix", S3_PART).await;
+    let Some(gateway) = Emulator::s3() else { return };
+    conforms(&gateway.store, "some/prefix", S3_PART).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_azure_container_conforms() {
+    let Some(gateway) = Emulator::azure() else { return };
+    conforms(&gateway.store, "some/prefix", S3_PART).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +65,7 @@ async fn does_not_show_the_credentials_of_a_bucket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_gone_is_said_to_be() {
-    let Some(gateway) = start() else { return };
+    let Some(gateway) = Emulator::s3() else { return };
     let store = AmazonS3Builder::new()
         .with_endpoint(format!("http://127.0.0.1:{}", gateway.port))
         .with_allow_http(true)
@@ -340,8 +235,17 @@ async fn an_object_store_keeps_its_word_whichever_step_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_s3_keeps_its_word_whichever_step_fails() {
-    let Some(gateway) = start() else { return };
+    keeps_its_word(Emulator::s3()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_azure_container_keeps_its_word_whichever_step_fails() {
+    keeps_its_word(Emulator::azure()).await;
+}
+
+async fn keeps_its_word(gateway: Option<Emulator>) {
+    let Some(gateway) = gateway else { return };
     let stride = if std::env::var_os("VERDICT_FULL").is_some() { 11 } else { 97 };
-    let runs = every_step_fails(&gateway.store(), (S3_PART, S3_PART + 9), stride).await;
+    let runs = every_step_fails(&gateway.store, (S3_PART, S3_PART + 9), stride).await;
     println!("{runs} runs, each with a fault");
 }
