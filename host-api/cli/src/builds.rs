@@ -88,26 +88,7 @@ impl Build {
     /// # Errors
     /// When nothing is signed, different things are, or it is about another image.
     pub(crate) fn statement(&self) -> Result<(Digest, Statement), Error> {
-        let statements = attached(&self.layout)?.into_iter();
-        let mut statements: Vec<_> =
-            statements.map(|(envelope, statement)| (Digest::of(envelope.payload()), statement)).collect();
-        statements.dedup_by_key(|(digest, _)| *digest);
-        let (digest, statement) = statements.pop().ok_or_else(|| {
-            let message = format!("`{}` is not signed by its author", self.layout.path().display());
-            Error::Unusable(Problem::new("unsigned", message).help("sign it first with `verdict sign`"))
-        })?;
-        if !statements.is_empty() {
-            return Err(ambiguous());
-        }
-        if statement.oci_manifest() == self.image_digest() {
-            return Ok((digest, statement));
-        }
-        let message = format!(
-            "what is signed is about image {}, not {}",
-            statement.oci_manifest(),
-            self.image_digest()
-        );
-        Err(Error::Refused(Problem::new("wrong-subject", message).help("build and sign again")))
+        signed(&self.fetch()?)
     }
 
     fn check_whole(&self) -> Result<(), Error> {
@@ -143,6 +124,30 @@ impl Build {
     }
 }
 
+/// What the author of an artifact signed, and its digest.
+///
+/// # Errors
+/// When nothing is signed, different things are, or it is about another image.
+pub(crate) fn signed(artifact: &UnverifiedArtifact) -> Result<(Digest, Statement), Error> {
+    let statements = attached(&artifact.statements)?.into_iter();
+    let mut statements: Vec<_> =
+        statements.map(|(envelope, statement)| (Digest::of(envelope.payload()), statement)).collect();
+    statements.dedup_by_key(|(digest, _)| *digest);
+    let (digest, statement) = statements.pop().ok_or_else(|| {
+        let message = format!("`{}` is not signed by its author", artifact.reference);
+        Error::Unusable(Problem::new("unsigned", message).help("sign it first with `verdict sign`"))
+    })?;
+    if !statements.is_empty() {
+        return Err(ambiguous());
+    }
+    let image = Digest::of(&artifact.manifest_bytes);
+    if statement.oci_manifest() == image {
+        return Ok((digest, statement));
+    }
+    let message = format!("what is signed is about image {}, not {image}", statement.oci_manifest());
+    Err(Error::Refused(Problem::new("wrong-subject", message).help("build and sign again")))
+}
+
 /// Where the unsigned manifest of a layout is.
 fn beside(layout: &Path) -> PathBuf {
     let whole = layout.canonicalize().unwrap_or_else(|_| layout.to_owned());
@@ -158,10 +163,10 @@ fn read_manifest(path: &Path) -> Result<Manifest, Error> {
 }
 
 /// The authors' statements that are attached, with their envelopes. Nobody has verified them.
-fn attached(layout: &Layout) -> Result<Vec<(Envelope, Statement)>, Error> {
+fn attached(envelopes: &[Vec<u8>]) -> Result<Vec<(Envelope, Statement)>, Error> {
     let mut statements = Vec::new();
-    for bytes in layout.fetch()?.statements {
-        let envelope = Envelope::parse(&bytes).map_err(|error| {
+    for bytes in envelopes {
+        let envelope = Envelope::parse(bytes).map_err(|error| {
             Error::Refused(Problem::new("malformed-envelope", error.to_string()).help("build and sign again"))
         })?;
         match Statement::parse(envelope.payload()) {
@@ -179,7 +184,7 @@ fn attached(layout: &Layout) -> Result<Vec<(Envelope, Statement)>, Error> {
 
 /// The manifest of the attached statements, which must agree.
 fn attached_manifest(layout: &Layout) -> Result<Manifest, Error> {
-    let statements = attached(layout)?.into_iter();
+    let statements = attached(&layout.fetch()?.statements)?.into_iter();
     let mut manifests: Vec<_> = statements.map(|(_, statement)| statement.into_manifest()).collect();
     manifests.dedup();
     if manifests.len() > 1 {

@@ -1,5 +1,6 @@
 //! What goes wrong, by whose fault, and how it is shown.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ pub(crate) enum Error {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Problem {
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     help: Option<String>,
     excerpt: Option<Box<Excerpt>>,
@@ -44,8 +45,8 @@ struct Excerpt {
 
 impl Problem {
     /// A problem with a stable code; the message is lower case, without a full stop.
-    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: None, excerpt: None }
+    pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), help: None, excerpt: None }
     }
 
     /// Says what to do next.
@@ -170,6 +171,7 @@ impl From<RegistryError> for Error {
             RegistryError::Refused(refusal) => refusal.into(),
             RegistryError::Occupied(_) => Self::Unusable(Problem::new("occupied", error.to_string())),
             RegistryError::Write { path, error } => Self::file("write", &path, &error),
+            RegistryError::Remote(error) => (*error).into(),
             RegistryError::Jcs(_) => Self::Machine(Problem::new("json", error.to_string())),
         }
     }

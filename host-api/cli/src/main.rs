@@ -23,12 +23,14 @@ mod evaluation;
 mod exit;
 mod files;
 mod languages;
+mod place;
 mod project;
 mod releases;
 mod remote;
 mod report;
 mod schema;
 mod signer;
+mod subject;
 
 use std::process::ExitCode;
 

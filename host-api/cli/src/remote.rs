@@ -8,7 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use verdict_core::digest::Digest;
 use verdict_registry::Summary;
-use verdict_registry::remote::{Moved, Place, Progress, Remote, RemoteError, RemoteOptions};
+use verdict_registry::remote::{
+    Moved, Place, Progress, ProgressFn, Remote, RemoteError, RemoteOptions, Server,
+};
 
 use crate::builds;
 use crate::error::{Error, Problem};
@@ -28,24 +30,45 @@ impl RemoteArgs {
     where
         W: Future<Output = Result<T, RemoteError>>,
     {
-        let bar = bar();
-        let shown = bar.clone();
-        let progress = move |progress| match progress {
-            Progress::Expected(bytes) => shown.inc_length(bytes),
-            Progress::Moved(bytes) => shown.inc(bytes),
-        };
-        let options = RemoteOptions {
-            plain_http: self.plain_http,
-            progress: Some(Arc::new(progress)),
-            ..RemoteOptions::default()
-        };
-        let remote = Remote::new(options)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Error::Machine(Problem::new("runtime", error.to_string())))?;
-        let done = runtime.block_on(work(remote));
-        bar.finish_and_clear();
-        Ok(done?)
+        let plain_http = self.plain_http;
+        run(|progress| Remote::new(RemoteOptions { plain_http, progress, ..RemoteOptions::default() }), work)
     }
+
+    /// The same with the repositories of a server, if one is named, and with any registry otherwise.
+    pub(crate) fn run_with<T, W>(
+        &self,
+        server: Option<&Server>,
+        work: impl FnOnce(Remote) -> W,
+    ) -> Result<T, Error>
+    where
+        W: Future<Output = Result<T, RemoteError>>,
+    {
+        match server {
+            Some(server) => run(|progress| server.remote(progress), work),
+            None => self.run(work),
+        }
+    }
+}
+
+fn run<T, W>(
+    remote: impl FnOnce(Option<Arc<ProgressFn>>) -> Result<Remote, RemoteError>,
+    work: impl FnOnce(Remote) -> W,
+) -> Result<T, Error>
+where
+    W: Future<Output = Result<T, RemoteError>>,
+{
+    let bar = bar();
+    let shown = bar.clone();
+    let progress = move |progress| match progress {
+        Progress::Expected(bytes) => shown.inc_length(bytes),
+        Progress::Moved(bytes) => shown.inc(bytes),
+    };
+    let remote = remote(Some(Arc::new(progress)))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Machine(Problem::new("runtime", error.to_string())))?;
+    let done = runtime.block_on(work(remote));
+    bar.finish_and_clear();
+    Ok(done?)
 }
 
 /// It draws nothing where there is no terminal.
@@ -111,10 +134,13 @@ impl From<RemoteError> for Error {
     fn from(error: RemoteError) -> Self {
         let problem = Problem::new(error.code(), error.to_string()).help(error.remedy());
         match error {
+            RemoteError::Problem { problem, .. } => said_no(&problem),
             RemoteError::Refused(refusal) => refusal.into(),
             RemoteError::Folder(error) => error.into(),
             RemoteError::Published { .. } | RemoteError::OtherVersion { .. } => Self::Refused(problem),
             RemoteError::Reference(_)
+            | RemoteError::Address(_)
+            | RemoteError::Token
             | RemoteError::NoVersion { .. }
             | RemoteError::Missing { .. }
             | RemoteError::Credentials { .. }
@@ -124,5 +150,20 @@ impl From<RemoteError> for Error {
             | RemoteError::Denied { .. }
             | RemoteError::Unlisted { .. } => Self::Machine(problem),
         }
+    }
+}
+
+/// What a server refuses, under its own code: by a check, because it cannot be asked so, or because it cannot now.
+fn said_no(said: &verdict_registry::remote::Problem) -> Error {
+    let problem = Problem::new(said.code.clone(), said.to_string());
+    let help = match said.correlation.as_str() {
+        "" => said.remedy().to_owned(),
+        id => format!("{}; request {id}", said.remedy()),
+    };
+    let problem = problem.help(help);
+    match said.status {
+        409 | 412 | 422 => Error::Refused(problem),
+        400 | 404 | 405 | 413 | 415 | 428 => Error::Unusable(problem),
+        _ => Error::Machine(problem),
     }
 }

@@ -34,17 +34,25 @@ impl KeyArgs {
     /// # Errors
     /// When it cannot be read or opened, or has another role.
     pub(crate) fn open(&self, role: Role) -> Result<Signer, Error> {
-        match KeyPlace::of(&self.key)? {
-            KeyPlace::Token(uri) => Signer::in_token(&uri),
-            KeyPlace::File(path) => {
-                let file = open_file(path, &self.passphrase)?;
-                if file.role() == role {
-                    return Ok(Signer::File(file.secret().clone()));
-                }
-                let message = format!("`{}` is a key of role `{}`", path.display(), file.role());
-                let help = format!("name one of role `{role}`: `verdict keys new --role {role}` makes it");
-                Err(Error::Unusable(Problem::new("key-file", message).help(help)))
+        open(&self.key, &self.passphrase, role)
+    }
+}
+
+/// Opens a key as [`KeyArgs::open`] does.
+///
+/// # Errors
+/// As that.
+pub(crate) fn open(key: &Path, passphrase: &PassphraseArgs, role: Role) -> Result<Signer, Error> {
+    match KeyPlace::of(key)? {
+        KeyPlace::Token(uri) => Signer::in_token(&uri),
+        KeyPlace::File(path) => {
+            let file = open_file(path, passphrase)?;
+            if file.role() == role {
+                return Ok(Signer::File(file.secret().clone()));
             }
+            let message = format!("`{}` is a key of role `{}`", path.display(), file.role());
+            let help = format!("name one of role `{role}`: `verdict keys new --role {role}` makes it");
+            Err(Error::Unusable(Problem::new("key-file", message).help(help)))
         }
     }
 }

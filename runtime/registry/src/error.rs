@@ -26,12 +26,18 @@ pub enum RegistryError {
     /// A document has no canonical form.
     #[error(transparent)]
     Jcs(#[from] JcsError),
+    /// A server cannot be reached, or says no.
+    #[cfg(feature = "client")]
+    #[error(transparent)]
+    Remote(Box<crate::remote::RemoteError>),
 }
 
 impl From<RegistryError> for Refusal {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::Refused(refusal) => refusal,
+            #[cfg(feature = "client")]
+            RegistryError::Remote(error) => (*error).into(),
             other => Self::new(RefusalCode::Unreadable, other.to_string()),
         }
     }

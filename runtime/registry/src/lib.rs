@@ -46,5 +46,5 @@ mod world;
 pub use error::RegistryError;
 pub use find::find;
 pub use layout::{Layout, Summary};
-pub use source::{Documents, Source};
+pub use source::{Documents, Publish, Source};
 pub use tree::Tree;

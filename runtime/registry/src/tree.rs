@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use semver::Version;
 use verdict_core::artifact::UnverifiedArtifact;
 use verdict_core::digest::Digest;
 use verdict_core::dsse::ENVELOPE_BYTES_MAX;
@@ -27,7 +28,7 @@ use crate::error::RegistryError;
 use crate::find::find;
 use crate::folder::{Folder, unreadable};
 use crate::layout::Layout;
-use crate::source::{Documents, Source};
+use crate::source::{Documents, Publish, Source};
 
 /// How many documents of one kind are read.
 const DOCUMENTS_MAX: usize = 100_000;
@@ -305,5 +306,94 @@ impl Source for Tree {
         while began.elapsed() < timeout && self.times() == *self.read_at() {
             std::thread::sleep(POLL.min(timeout));
         }
+    }
+}
+
+/// The last `count_max` of a list.
+fn last<T>(mut all: Vec<T>, count_max: usize) -> Vec<T> {
+    all.drain(..all.len().saturating_sub(count_max));
+    all
+}
+
+impl Publish for Tree {
+    fn place(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    fn candidates(
+        &self,
+        policy: &PolicyName,
+        version: &Version,
+    ) -> Result<Vec<Result<UnverifiedArtifact, Refusal>>, RegistryError> {
+        let (policy, version) = (policy.to_string(), version.to_string());
+        let candidate = |path: &Path| {
+            let layout = Layout::open(path)?;
+            let summary = layout.summary()?;
+            let is_other = |said: &Option<String>, is: &String| said.as_ref().is_some_and(|said| said != is);
+            if is_other(&summary.policy, &policy) || is_other(&summary.version, &version) {
+                return Ok(None);
+            }
+            layout.fetch().map(Some)
+        };
+        Ok(find(self.path())?.iter().filter_map(|path| candidate(path).transpose()).collect())
+    }
+
+    fn channels(&self) -> Result<Vec<(PolicyName, ChannelName)>, RegistryError> {
+        Ok(Self::channels(self)?)
+    }
+
+    fn channel_states(
+        &self,
+        policy: &PolicyName,
+        channel: &ChannelName,
+        count_max: usize,
+    ) -> Result<Vec<Vec<u8>>, RegistryError> {
+        Ok(last(Self::channel_states(self, policy, channel)?, count_max))
+    }
+
+    fn data_snapshots(&self, tenant: &Tenant, count_max: usize) -> Result<Vec<Vec<u8>>, RegistryError> {
+        Ok(last(Self::data_snapshots(self, tenant)?, count_max))
+    }
+
+    fn has_data(&self, _: &Tenant, content: &Digest) -> Result<bool, RegistryError> {
+        Ok(fs::metadata(self.path().join(CONTENT).join(content.hex())).is_ok())
+    }
+
+    fn put_trust(&self, version: u64, envelope: &[u8]) -> Result<(), RegistryError> {
+        Self::put_trust(self, version, envelope)
+    }
+
+    fn put_revocations(&self, envelope: &[u8]) -> Result<(), RegistryError> {
+        Self::put_revocations(self, envelope)
+    }
+
+    fn put_channel(
+        &self,
+        policy: &PolicyName,
+        channel: &ChannelName,
+        sequence: u64,
+        envelope: &[u8],
+    ) -> Result<(), RegistryError> {
+        Self::put_channel(self, policy, channel, sequence, envelope)
+    }
+
+    fn put_data(
+        &self,
+        tenant: &Tenant,
+        sequence: u64,
+        envelope: &[u8],
+        content: &[u8],
+    ) -> Result<(), RegistryError> {
+        Self::put_data(self, tenant, sequence, envelope, content)
+    }
+
+    fn attach_statement(
+        &self,
+        _: &PolicyName,
+        _: &Version,
+        image: &Digest,
+        envelope: &[u8],
+    ) -> Result<(), RegistryError> {
+        self.layout(image)?.attach_statement(envelope).map(drop)
     }
 }

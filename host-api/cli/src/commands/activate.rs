@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use semver::Version;
+use serde_json::{Value, json};
 use verdict_core::digest::Digest;
 use verdict_core::name::PolicyName;
 use verdict_core::pointer::Pointer;
@@ -11,7 +12,7 @@ use verdict_core::trust::{ChannelState, Guard, Share, Sticky};
 
 use super::channels;
 use crate::error::Error;
-use crate::releases::ReleaseArgs;
+use crate::releases::{ReleaseArgs, SignArgs};
 use crate::report::Report;
 
 /// Let versions of a policy answer in a channel
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     data: Option<Digest>,
     #[command(flatten)]
     guard: GuardArgs,
+    #[command(flatten)]
+    sign: SignArgs,
     #[command(flatten)]
     release: ReleaseArgs,
 }
@@ -99,6 +102,10 @@ fn sticky(text: &str) -> Result<Sticky, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<Report, Error> {
+    if args.sign.by_server {
+        let (state, put) = args.release.by_server(&args.policy, "activate", asked(args))?;
+        return Ok(channels::report(&state, &put));
+    }
     let releases = args.release.open()?;
     let mut versions = Vec::new();
     for Weighted { version, weight } in &args.versions {
@@ -117,6 +124,15 @@ pub(crate) fn run(args: &Args) -> Result<Report, Error> {
         data: args.data,
         guard: args.guard.guard(),
     };
-    let (state, put) = args.release.put(&releases, state)?;
+    let (state, put) = args.release.put(&releases, &args.sign, state)?;
     Ok(channels::report(&state, &put))
+}
+
+/// What a server is asked that makes the state itself.
+fn asked(args: &Args) -> Value {
+    let version = |one: &Weighted| json!({ "version": one.version, "weight": one.weight });
+    json!({
+        "versions": args.versions.iter().map(version).collect::<Vec<_>>(),
+        "shadow": args.shadow, "sticky": args.sticky, "data": args.data, "guard": args.guard.guard(),
+    })
 }

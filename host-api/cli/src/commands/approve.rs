@@ -1,27 +1,25 @@
 //! `verdict approve`: an approver's signature over what an author signed.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 use verdict_core::key::Role;
 use verdict_core::statement::Approval;
 
 use super::attest;
-use crate::builds::Build;
 use crate::error::Error;
 use crate::report::Report;
 use crate::signer::KeyArgs;
+use crate::subject::SubjectArgs;
 
 /// Approve a signed policy: the signature covers the author's statement, and with it manifest, component and image
 ///
 /// The approval is an in-toto statement in a DSSE envelope, attached to the image beside the author's. Look at what you
 /// approve with `verdict inspect` first. An author of the statement does not count as an approver of it.
 #[derive(clap::Args)]
-#[command(after_help = "Example: verdict approve --key ../bob/approver.key --comment 'limits checked'")]
+#[command(after_help = "Example: verdict approve --key ../bob/approver.key --comment 'limits checked'
+In a registry: verdict approve bank/loan@1.2.0 --server https://verdict.example --key bob/approver.key")]
 pub(crate) struct Args {
-    /// The policy's folder, or that of a build
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+    #[command(flatten)]
+    subject: SubjectArgs,
     #[command(flatten)]
     key: KeyArgs,
     /// A note for other people, signed as well
@@ -31,26 +29,25 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<Report, Error> {
-    let build = Build::open(&args.dir)?;
-    let (digest, statement) = build.statement()?;
+    let subject = args.subject.open()?;
     let key = args.key.open(Role::Approver)?;
-    let manifest = statement.manifest();
+    let manifest = subject.statement.manifest();
     let approval = Approval {
         policy: manifest.policy.clone(),
         version: manifest.version.clone(),
         comment: args.comment.clone(),
     };
-    let attached = attest::attach(&build, &approval.of(digest), &key)?;
+    let attached = attest::attach(&subject, &approval.of(subject.digest), &key)?;
     let public = key.public();
     let mut report = Report::new(json!({
         "policy": manifest.policy, "version": manifest.version, "component": manifest.component,
-        "image": build.image_digest(), "statement": digest, "approval": attached, "public": public,
+        "image": subject.image, "statement": subject.digest, "approval": attached, "public": public,
         "fingerprint": public.fingerprint(),
     }));
     report
         .row("approved", format!("{} {}", manifest.policy, manifest.version))
         .row("component", manifest.component)
-        .row("statement", digest)
+        .row("statement", subject.digest)
         .row("by key", public.fingerprint())
         .row("next", "verdict verify --trust FILE shows who approved, and who must still");
     Ok(report)

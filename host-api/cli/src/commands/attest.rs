@@ -8,12 +8,12 @@ use verdict_core::dsse::Envelope;
 use verdict_core::key::{PublicKey, Role};
 use verdict_core::statement::{APPROVAL_TYPE, Attestation, MEDIA_TYPE, PREDICATE_TYPE};
 
-use crate::builds::Build;
 use crate::error::{Error, Problem};
 use crate::evaluation;
 use crate::files;
 use crate::report::Report;
 use crate::signer::{KeyArgs, Signer};
+use crate::subject::{Subject, SubjectArgs};
 
 const PREDICATE_BYTES_MAX: u64 = 512 << 10;
 
@@ -26,9 +26,8 @@ const PREDICATE_BYTES_MAX: u64 = 512 << 10;
     after_help = "Example: verdict attest --key ci.key --type https://in-toto.io/attestation/test-result/v0.1 --predicate result.json"
 )]
 pub(crate) struct Args {
-    /// The policy's folder, or that of a build
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+    #[command(flatten)]
+    subject: SubjectArgs,
     #[command(flatten)]
     key: KeyArgs,
     /// The predicate's type, a URI
@@ -43,14 +42,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<Report, Error> {
     check_type(&args.kind)?;
     let predicate = read(&args.predicate)?;
-    let build = Build::open(&args.dir)?;
-    let (digest, statement) = build.statement()?;
+    let subject = args.subject.open()?;
     let key = args.key.open(Role::Attester)?;
+    let digest = subject.digest;
     let attestation = Attestation { statement: digest, predicate_type: args.kind.clone(), predicate };
-    let attached = attach(&build, &attestation, &key)?;
-    let (manifest, public) = (statement.manifest(), key.public());
+    let attached = attach(&subject, &attestation, &key)?;
+    let (manifest, public) = (subject.statement.manifest(), key.public());
     let mut report = Report::new(json!({
-        "policy": manifest.policy, "version": manifest.version, "image": build.image_digest(),
+        "policy": manifest.policy, "version": manifest.version, "image": subject.image,
         "statement": digest, "type": args.kind, "attestation": attached, "public": public,
         "fingerprint": public.fingerprint(),
     }));
@@ -86,13 +85,13 @@ fn read(path: &Path) -> Result<Value, Error> {
 }
 
 /// Signs an attestation and attaches it.
-pub(super) fn attach(build: &Build, attestation: &Attestation, key: &Signer) -> Result<Digest, Error> {
+pub(super) fn attach(subject: &Subject, attestation: &Attestation, key: &Signer) -> Result<Digest, Error> {
     let payload = attestation
         .payload()
         .map_err(|error| Error::Unusable(Problem::new("predicate", error.to_string())))?;
     let mut envelope = Envelope::unsigned(MEDIA_TYPE, payload);
     key.sign(&mut envelope)?;
-    build.attach_beside(&envelope)
+    subject.attach(&envelope)
 }
 
 /// An attestation that is attached to an image, with its envelope. Nobody has verified it.

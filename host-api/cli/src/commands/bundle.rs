@@ -15,11 +15,12 @@ use verdict_core::dsse::Envelope;
 use verdict_core::trust::{
     ChannelState, DataSnapshot, ROOTS_BYTES_MAX, Revocations, Roots, SignedDocument, TrustPolicy, Which,
 };
-use verdict_registry::{Documents, Layout, Source as _, Tree};
+use verdict_registry::{Documents, Layout, Publish, Source as _, Tree};
 
 use crate::error::{Error, Problem};
 use crate::evaluation;
 use crate::files;
+use crate::place::PlaceArgs;
 use crate::report::{GOOD, Report};
 
 /// The most that is read from a bundle: bytes, and files.
@@ -54,9 +55,8 @@ enum BundleCommand {
 struct SaveArgs {
     /// The file to write; never over another one
     file: PathBuf,
-    /// The registry: a folder
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    registry: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// The newest checkpoint of a log, to go with it: a file as `GET /v1/tenants/{tenant}/log/checkpoint` gives it
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
@@ -102,10 +102,10 @@ pub(crate) fn run(args: &Args) -> Result<Report, Error> {
 }
 
 fn save(args: &SaveArgs) -> Result<Report, Error> {
-    let from = Tree::open(&args.registry)?;
+    let from = args.place.open()?;
     let folder = temporary()?;
     let bundle = Tree::create(folder.path())?;
-    merge(&from, &bundle)?;
+    merge(from.publish(), &bundle)?;
     if let Some(path) = &args.checkpoint {
         files::write(&folder.path().join(CHECKPOINT), &files::read(path, 1 << 20)?)?;
     }
@@ -259,13 +259,13 @@ fn is_plain(part: &str) -> bool {
 
 /// Puts what the newest documents of one registry name into another one. What names comes after what it names, and what
 /// is newer there stays.
-fn merge(from: &Tree, to: &Tree) -> Result<(), Error> {
-    let Documents { trust, revocations, channels, data } = from.documents()?;
+fn merge(from: &dyn Publish, to: &Tree) -> Result<(), Error> {
+    let Documents { trust, revocations, channels, data } = from.newest()?;
     for envelope in &channels {
         let state: ChannelState = read(envelope)?;
         let shares = (0..state.versions.len()).map(Which::Share).chain([Which::Shadow]);
         for release in shares.filter_map(|which| state.release(which)) {
-            let mut artifact = from.layout(&release.image)?.fetch()?;
+            let mut artifact = from.artifact(&state.policy, &release.image)?;
             artifact.statements.sort_by_key(|statement| Digest::of(statement));
             match to.layout(&release.image) {
                 Ok(there) => {

@@ -1,14 +1,12 @@
 //! `verdict channels`: what answers where, and what did before.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 use verdict_core::dsse::Envelope;
 use verdict_core::name::PolicyName;
 use verdict_core::trust::{ChannelState, SignedDocument as _, Sticky};
-use verdict_registry::Tree;
 
 use crate::error::Error;
+use crate::place::PlaceArgs;
 use crate::releases::Put;
 use crate::report::{DIM, GOOD, Report, WARN};
 
@@ -18,9 +16,8 @@ use crate::report::{DIM, GOOD, Report, WARN};
 pub(crate) struct Args {
     /// The policy, `tenant/name`; all, if left out
     policy: Option<PolicyName>,
-    /// The registry: a folder
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    registry: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Show the states before the newest, too
     #[arg(long)]
     history: bool,
@@ -28,18 +25,16 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<Report, Error> {
-    let tree = Tree::open(&args.registry)?;
+    let place = args.place.open()?;
+    let registry = place.publish();
+    let count_max = if args.history { usize::MAX } else { 1 };
     let mut listed = Vec::new();
     let mut lines = Vec::new();
-    for (policy, channel) in tree.channels()? {
+    for (policy, channel) in registry.channels()? {
         if args.policy.as_ref().is_some_and(|only| *only != policy) {
             continue;
         }
-        let mut states = tree.channel_states(&policy, &channel)?;
-        if !args.history {
-            states.drain(..states.len().saturating_sub(1));
-        }
-        for envelope in states.iter().rev() {
+        for envelope in registry.channel_states(&policy, &channel, count_max)?.iter().rev() {
             let envelope = Envelope::parse(envelope).ok();
             let Some(state) = envelope.and_then(|envelope| ChannelState::parse(envelope.payload()).ok())
             else {
@@ -89,17 +84,21 @@ fn line(state: &ChannelState) -> String {
 pub(super) fn report(state: &ChannelState, put: &Put) -> Report {
     let waits = match put {
         Put::Released => None,
-        Put::Waits(why) => Some(why.as_str()),
+        Put::Waits(why, file) => Some((why.as_str(), file)),
     };
     let mut report = Report::new(json!({
-        "state": state, "released": waits.is_none(), "waits": waits,
+        "state": state, "released": waits.is_none(), "waits": waits.map(|(why, _)| why),
+        "file": waits.map(|(_, file)| file),
     }));
     let word = if waits.is_none() { "released" } else { "waits" };
     report.row(word, line(state)).row("sequence", state.sequence).row("until", state.expires);
     match waits {
         None => report
             .row("next", format!("{GOOD}hosts that follow this registry take it up by themselves{GOOD:#}")),
-        Some(why) => report.row("why", why).row("next", "verdict cosign, with the key of another releaser"),
+        Some((why, file)) => report
+            .row("why", why)
+            .row("in", file.display())
+            .row("next", "verdict cosign, with the key of another releaser"),
     };
     report
 }

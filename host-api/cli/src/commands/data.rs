@@ -1,6 +1,5 @@
 //! `verdict data`: a tenant's documents, as immutable signed snapshots.
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -13,12 +12,11 @@ use verdict_core::name::Tenant;
 use verdict_core::patch::{PatchLimits, apply_patch};
 use verdict_core::pointer::Pointer;
 use verdict_core::trust::{DataSnapshot, Seen, SignedDocument as _};
-use verdict_registry::{Source as _, Tree};
 
-use super::Trusted;
 use crate::clock;
 use crate::error::{Error, Problem};
 use crate::files;
+use crate::place::{Place, PlaceArgs, TrustArgs};
 use crate::report::{DIM, Report};
 use crate::signer::KeyArgs;
 
@@ -27,7 +25,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 const CONTENT_BYTES_MAX: u64 = 256 << 20;
 const PATCH_BYTES_MAX: u64 = 1 << 20;
 
-/// Put, change and read a tenant's data in a registry that is a folder
+/// Put, change and read a tenant's data in a registry
 ///
 /// Each change is a new snapshot, signed with a data signer's key, under a higher sequence. A channel reads the newest
 /// one, or the one that its state names; no other tenant's policies ever do.
@@ -48,20 +46,18 @@ enum DataCommand {
 
 /// Where the data is.
 #[derive(clap::Args)]
-struct Place {
+struct DataArgs {
     /// The tenant
     tenant: Tenant,
-    /// The registry: a folder
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    registry: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 /// Who signs, and for how long.
 #[derive(clap::Args)]
 struct Signing {
-    /// The folder of `verdict trust`, with the roots that you pin; `trust` in the registry, if left out
-    #[arg(long, value_name = "DIR")]
-    trust: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     #[command(flatten)]
     key: KeyArgs,
     /// How many days the snapshot holds
@@ -74,7 +70,7 @@ struct Signing {
 #[command(after_help = "Example: verdict data put bank limits.json --registry registry --key data.key")]
 struct PutArgs {
     #[command(flatten)]
-    place: Place,
+    data: DataArgs,
     /// The JSON file
     file: PathBuf,
     #[command(flatten)]
@@ -86,7 +82,7 @@ struct PutArgs {
 #[command(after_help = "Example: verdict data patch bank raise.json --registry registry --key data.key")]
 struct PatchArgs {
     #[command(flatten)]
-    place: Place,
+    data: DataArgs,
     /// The patch: a JSON array of operations
     file: PathBuf,
     #[command(flatten)]
@@ -98,7 +94,7 @@ struct PatchArgs {
 #[command(after_help = "Example: verdict data get bank /limits/loan --registry registry")]
 struct GetArgs {
     #[command(flatten)]
-    place: Place,
+    data: DataArgs,
     /// The pointer; the whole, if left out
     #[arg(default_value = "")]
     pointer: Pointer,
@@ -112,6 +108,12 @@ struct GetArgs {
 #[command(after_help = "Example: verdict data history bank --registry registry")]
 struct HistoryArgs {
     #[command(flatten)]
+    data: DataArgs,
+}
+
+/// A tenant's data in a registry that is open.
+struct Held<'a> {
+    tenant: &'a Tenant,
     place: Place,
 }
 
@@ -120,25 +122,31 @@ pub(crate) fn run(args: &Args) -> Result<Report, Error> {
     match &args.command {
         DataCommand::Put(args) => {
             let text = files::read_text(&args.file, CONTENT_BYTES_MAX)?;
-            put(&args.place, &args.signing, &text)
+            put(&args.data.open()?, &args.signing, &text)
         }
         DataCommand::Patch(args) => patch(args),
         DataCommand::Get(args) => get(args),
-        DataCommand::History(args) => history(&args.place),
+        DataCommand::History(args) => history(&args.data.open()?),
     }
 }
 
-impl Place {
-    /// The snapshots, the oldest first. Nobody has checked them.
-    fn snapshots(&self, tree: &Tree) -> Result<Vec<DataSnapshot>, Error> {
-        let envelopes = tree.data_snapshots(&self.tenant)?;
+impl DataArgs {
+    fn open(&self) -> Result<Held<'_>, Error> {
+        Ok(Held { tenant: &self.tenant, place: self.place.open()? })
+    }
+}
+
+impl Held<'_> {
+    /// The newest snapshots, the oldest of them first. Nobody has checked them.
+    fn snapshots(&self, count_max: usize) -> Result<Vec<DataSnapshot>, Error> {
+        let envelopes = self.place.publish().data_snapshots(self.tenant, count_max)?;
         let parse = |bytes: Vec<u8>| DataSnapshot::parse(Envelope::parse(&bytes).ok()?.payload()).ok();
         Ok(envelopes.into_iter().filter_map(parse).collect())
     }
 
     /// A snapshot, and its content, which is what the snapshot says.
-    fn content(&self, tree: &Tree, sequence: Option<u64>) -> Result<(DataSnapshot, String), Error> {
-        let mut snapshots = self.snapshots(tree)?;
+    fn content(&self, sequence: Option<u64>) -> Result<(DataSnapshot, String), Error> {
+        let mut snapshots = self.snapshots(if sequence.is_some() { usize::MAX } else { 1 })?;
         snapshots.retain(|snapshot| sequence.is_none_or(|sequence| snapshot.sequence == sequence));
         let snapshot = snapshots.pop().ok_or_else(|| {
             let message = format!("there is no such data snapshot of `{}`", self.tenant);
@@ -146,7 +154,7 @@ impl Place {
                 Problem::new("no-data", message).help("`verdict data history` shows what is there"),
             )
         })?;
-        let bytes = tree.data(&self.tenant, &snapshot.digest, CONTENT_BYTES_MAX)?;
+        let bytes = self.place.publish().data(self.tenant, &snapshot.digest, CONTENT_BYTES_MAX)?;
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         snapshot.check_content(&Digest::of(&bytes), size)?;
         let text = String::from_utf8(bytes).map_err(|_| unusable("the content is not UTF-8".into()))?;
@@ -154,16 +162,16 @@ impl Place {
     }
 }
 
-fn put(place: &Place, signing: &Signing, text: &str) -> Result<Report, Error> {
+fn put(held: &Held<'_>, signing: &Signing, text: &str) -> Result<Report, Error> {
     let limits = DocumentLimits { bytes_max: CONTENT_BYTES_MAX, depth_max: DOCUMENT_DEPTH_MAX };
     Document::parse(text, &limits).map_err(|error| unusable(error.to_string()))?;
     if !text.trim_start().starts_with('{') {
         return Err(unusable("expected one object whose members are documents".into()));
     }
-    let (tree, now) = (Tree::open(&place.registry)?, clock::now()?);
+    let now = clock::now()?;
     let snapshot = DataSnapshot {
-        tenant: place.tenant.clone(),
-        sequence: place.snapshots(&tree)?.pop().map_or(0, |newest| newest.sequence).saturating_add(1),
+        tenant: held.tenant.clone(),
+        sequence: held.snapshots(1)?.pop().map_or(0, |newest| newest.sequence).saturating_add(1),
         issued: now,
         expires: clock::from_now(signing.days.saturating_mul(DAY_MS))?,
         digest: Digest::of(text.as_bytes()),
@@ -174,10 +182,10 @@ fn put(place: &Place, signing: &Signing, text: &str) -> Result<Report, Error> {
     signing.key.open(Role::DataSigner)?.sign(&mut envelope)?;
     let envelope = envelope.render();
     // What no host would take is not put where hosts find it.
-    let trust = signing.trust.clone().unwrap_or_else(|| place.registry.join("trust"));
-    let trusted = Trusted::read(&trust, now)?;
-    DataSnapshot::verify(envelope.as_bytes(), &place.tenant, &trusted.basis(&Seen::default(), now))?;
-    tree.put_data(&place.tenant, snapshot.sequence, envelope.as_bytes(), text.as_bytes())?;
+    let trusted = held.place.trusted(&signing.trust, now)?;
+    DataSnapshot::verify(envelope.as_bytes(), held.tenant, &trusted.basis(&Seen::default(), now))?;
+    let registry = held.place.publish();
+    registry.put_data(held.tenant, snapshot.sequence, envelope.as_bytes(), text.as_bytes())?;
     let mut report = Report::new(json!({ "snapshot": snapshot }));
     report
         .row("tenant", &snapshot.tenant)
@@ -189,14 +197,15 @@ fn put(place: &Place, signing: &Signing, text: &str) -> Result<Report, Error> {
 
 fn patch(args: &PatchArgs) -> Result<Report, Error> {
     let patch = files::read_text(&args.file, PATCH_BYTES_MAX)?;
-    let (_, text) = args.place.content(&Tree::open(&args.place.registry)?, None)?;
+    let held = args.data.open()?;
+    let (_, text) = held.content(None)?;
     let text = apply_patch(&text, &patch, &PatchLimits::default())
         .map_err(|error| Error::Refused(Problem::new("patch", error.to_string())))?;
-    put(&args.place, &args.signing, &text)
+    put(&held, &args.signing, &text)
 }
 
 fn get(args: &GetArgs) -> Result<Report, Error> {
-    let (snapshot, text) = args.place.content(&Tree::open(&args.place.registry)?, args.sequence)?;
+    let (snapshot, text) = args.data.open()?.content(args.sequence)?;
     let limits = DocumentLimits { bytes_max: CONTENT_BYTES_MAX, depth_max: DOCUMENT_DEPTH_MAX };
     let document = Document::parse(text, &limits).map_err(|error| unusable(error.to_string()))?;
     let found = document.json(&args.pointer).ok_or_else(|| {
@@ -208,13 +217,12 @@ fn get(args: &GetArgs) -> Result<Report, Error> {
     Ok(report)
 }
 
-fn history(place: &Place) -> Result<Report, Error> {
-    let tree = Tree::open(&place.registry)?;
-    let snapshots = place.snapshots(&tree)?;
+fn history(held: &Held<'_>) -> Result<Report, Error> {
+    let snapshots = held.snapshots(usize::MAX)?;
     let mut report = Report::new(json!({ "snapshots": snapshots }));
     for snapshot in snapshots.iter().rev() {
         let DataSnapshot { sequence, issued, digest, bytes, .. } = snapshot;
-        let is_here = fs::metadata(place.registry.join("content").join(digest.hex())).is_ok();
+        let is_here = held.place.publish().has_data(held.tenant, digest)?;
         let missing = if is_here { "" } else { ", content missing" };
         report.line(format!("#{sequence}  {digest}  {bytes} bytes{missing} {DIM}since {issued}{DIM:#}"));
     }

@@ -1,11 +1,12 @@
 //! `verdict promote`: what answers in one channel answers in the next.
 
+use serde_json::json;
 use verdict_core::name::{ChannelName, PolicyName};
 use verdict_core::trust::ChannelState;
 
 use super::channels;
 use crate::error::Error;
-use crate::releases::ReleaseArgs;
+use crate::releases::{ReleaseArgs, SignArgs};
 use crate::report::Report;
 
 /// Let what answers in one channel answer in another
@@ -22,15 +23,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     from: ChannelName,
     #[command(flatten)]
+    sign: SignArgs,
+    #[command(flatten)]
     release: ReleaseArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<Report, Error> {
+    if args.sign.by_server {
+        let (state, put) = args.release.by_server(&args.policy, "promote", json!({ "from": args.from }))?;
+        return Ok(channels::report(&state, &put));
+    }
     let releases = args.release.open()?;
     let from = releases.newest(&args.policy, &args.from)?;
     // A shadow and a guard are for the channel that they were set up in.
     let state = ChannelState { shadow: None, guard: None, ..from };
-    let (state, put) = args.release.put(&releases, state)?;
+    let (state, put) = args.release.put(&releases, &args.sign, state)?;
     Ok(channels::report(&state, &put))
 }

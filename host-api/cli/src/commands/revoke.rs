@@ -1,7 +1,7 @@
 //! `verdict revoke`: keys, versions and digests that are not trusted any more.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use verdict_core::digest::Digest;
@@ -9,11 +9,14 @@ use verdict_core::dsse::Envelope;
 use verdict_core::key::{PublicKey, Role};
 use verdict_core::name::PolicyName;
 use verdict_core::time::Timestamp;
-use verdict_core::trust::{Revocations, RevokedVersion, Seen, SignedDocument as _, Verified};
+use verdict_core::trust::{Revocations, RevokedVersion, Roots, Seen, SignedDocument as _, Verified};
+use verdict_registry::remote::Server;
+use verdict_registry::{Documents, Publish as _};
 
 use super::trust_folder::{self, TrustFolder, Trusted, unusable};
 use crate::clock;
 use crate::error::{Error, Problem};
+use crate::place::{self, ServerArgs};
 use crate::report::Report;
 use crate::signer::KeyArgs;
 
@@ -27,9 +30,14 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 #[derive(clap::Args)]
 #[command(after_help = "Example: verdict revoke --trust trust --key revoker.key --release bank/loan@1.2.0")]
 pub(crate) struct Args {
-    /// The folder of `verdict trust`
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    trust: PathBuf,
+    /// The folder of `verdict trust`; this one, if no server is named either
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "profile", "token_file", "roots"])]
+    trust: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The root keys that you pin, a copy of `roots.json`, for a server
+    #[arg(long, value_name = "FILE")]
+    roots: Option<PathBuf>,
     #[command(flatten)]
     key: KeyArgs,
     /// A key that does not count any more, in whatever role; may be repeated
@@ -53,14 +61,56 @@ fn release(text: &str) -> Result<RevokedVersion, String> {
     Ok(RevokedVersion { policy, version })
 }
 
+/// Where the list is.
+enum Place<'a> {
+    Folder(TrustFolder<'a>),
+    Server(Server, Roots),
+}
+
+impl<'a> Place<'a> {
+    fn open(args: &'a Args) -> Result<Self, Error> {
+        let server = if args.trust.is_some() { None } else { args.server.find()? };
+        match server {
+            Some((server, profile)) => {
+                let roots = place::Place::pinned(args.roots.as_ref(), profile.as_ref())?;
+                Ok(Self::Server(server, roots))
+            }
+            None => Ok(Self::Folder(TrustFolder(args.trust.as_deref().unwrap_or(Path::new("."))))),
+        }
+    }
+
+    /// The root keys that are pinned, and what is there.
+    fn read(&self) -> Result<(Roots, Documents), Error> {
+        match self {
+            Self::Folder(folder) => Ok((folder.roots()?, folder.documents()?)),
+            Self::Server(server, roots) => Ok((roots.clone(), server.newest()?)),
+        }
+    }
+
+    fn put(&self, envelope: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Folder(folder) => folder.write(&folder.revocations_path(), envelope),
+            Self::Server(server, _) => Ok(server.put_revocations(envelope)?),
+        }
+    }
+
+    /// Where the list is, for messages.
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Folder(folder) => folder.revocations_path(),
+            Self::Server(server, _) => server.url().to_string().into(),
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<Report, Error> {
-    let folder = TrustFolder(&args.trust);
-    let now = clock::now()?;
-    let policy = folder.verified_policy(now)?;
-    let path = folder.revocations_path();
+    let (place, now) = (Place::open(args)?, clock::now()?);
+    let (roots, documents) = place.read()?;
+    let path = place.path();
+    let policy = trust_folder::verified_policy(&roots, &documents.trust, now)?;
     let trusted = Trusted { policy, revocations: None };
-    let next = next(args, before(&folder, &trusted, now)?, now)?;
+    let next = next(args, before(documents.revocations, &path, &trusted, now)?, now)?;
     let payload = next.payload().map_err(|error| unusable(&path, &error.to_string()))?;
     let key = args.key.open(Role::Revoker)?;
     let mut envelope = Envelope::unsigned(Revocations::PAYLOAD_TYPE, payload);
@@ -68,17 +118,21 @@ pub(crate) fn run(args: &Args) -> Result<Report, Error> {
     // What no host would take does not replace what it takes now.
     let text = envelope.render();
     let verified = Revocations::verify(text.as_bytes(), &trusted.basis(&Seen::default(), now))?;
-    folder.write(&path, text.as_bytes())?;
-    Ok(report(args, &verified))
+    place.put(text.as_bytes())?;
+    Ok(report(&path, &verified))
 }
 
-/// The list that is in the folder, checked as when it held: it is what the next one goes on from.
-fn before(folder: &TrustFolder, trusted: &Trusted, now: Timestamp) -> Result<Option<Revocations>, Error> {
-    let Some(bytes) = folder.revocations()? else { return Ok(None) };
-    let path = folder.revocations_path();
-    let envelope = trust_folder::open(&bytes, &path)?;
+/// The list that is there, checked as when it held: it is what the next one goes on from.
+fn before(
+    bytes: Option<Vec<u8>>,
+    path: &Path,
+    trusted: &Trusted,
+    now: Timestamp,
+) -> Result<Option<Revocations>, Error> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    let envelope = trust_folder::open(&bytes, path)?;
     let unread =
-        Revocations::parse(envelope.payload()).map_err(|refusal| unusable(&path, &refusal.message))?;
+        Revocations::parse(envelope.payload()).map_err(|refusal| unusable(path, &refusal.message))?;
     let held = trust_folder::while_held(unread.expires, now);
     let verified = Revocations::verify(&bytes, &trusted.basis(&Seen::default(), held))?;
     Ok(Some(verified.document().clone()))
@@ -107,9 +161,8 @@ fn next(args: &Args, before: Option<Revocations>, now: Timestamp) -> Result<Revo
     list.checked().map_err(|error| Error::Unusable(Problem::new("revocations", error.to_string())))
 }
 
-fn report(args: &Args, verified: &Verified<Revocations>) -> Report {
+fn report(path: &Path, verified: &Verified<Revocations>) -> Report {
     let list = verified.document();
-    let path = TrustFolder(&args.trust).revocations_path();
     let mut report = Report::new(json!({
         "revocations": path, "sequence": list.sequence, "expires": list.expires, "digest": verified.digest(),
         "keys": list.keys, "versions": list.versions, "digests": list.digests,

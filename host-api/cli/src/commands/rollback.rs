@@ -1,12 +1,13 @@
 //! `verdict rollback`: a channel goes back, forwards: with a new state that names older versions.
 
 use semver::Version;
+use serde_json::json;
 use verdict_core::name::PolicyName;
 use verdict_core::trust::{ChannelState, Share};
 
 use super::channels;
 use crate::error::{Error, Problem};
-use crate::releases::{ReleaseArgs, Releases};
+use crate::releases::{ReleaseArgs, Releases, SignArgs};
 use crate::report::Report;
 
 /// Go back to what answered before, or to a named version
@@ -22,11 +23,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
     #[command(flatten)]
+    sign: SignArgs,
+    #[command(flatten)]
     release: ReleaseArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<Report, Error> {
+    if args.sign.by_server {
+        let (state, put) = args.release.by_server(&args.policy, "rollback", json!({ "to": args.to }))?;
+        return Ok(channels::report(&state, &put));
+    }
     let releases = args.release.open()?;
     let newest = releases.newest(&args.policy, &args.release.channel)?;
     let state = match &args.to {
@@ -37,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, Error> {
             ChannelState { versions, shadow: None, sticky: None, guard: None, ..newest }
         }
     };
-    let (state, put) = args.release.put(&releases, state)?;
+    let (state, put) = args.release.put(&releases, &args.sign, state)?;
     Ok(channels::report(&state, &put))
 }
 

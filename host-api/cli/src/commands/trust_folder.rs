@@ -15,6 +15,7 @@ use verdict_core::trust::{
     Anchor, Basis, CHAIN_MAX, ROOTS_BYTES_MAX, Revocations, Roots, Seen, TRUST_BYTES_MAX, TrustPolicy,
     Verified,
 };
+use verdict_registry::Documents;
 
 use crate::error::{Error, Problem};
 use crate::evaluation;
@@ -46,6 +47,16 @@ impl Trusted {
             return TrustFolder(path).verified(now);
         }
         Ok(Self { policy: evaluation::trust(path)?, revocations: None })
+    }
+
+    /// Checks what a registry offers, as a host does that pins these root keys and has seen nothing else.
+    pub(crate) fn verified(roots: &Roots, documents: &Documents, now: Timestamp) -> Result<Self, Error> {
+        let mut trusted = Self { policy: verified_policy(roots, &documents.trust, now)?, revocations: None };
+        if let Some(bytes) = &documents.revocations {
+            let verified = Revocations::verify(bytes, &trusted.basis(&Seen::default(), now))?;
+            trusted.revocations = Some(verified);
+        }
+        Ok(trusted)
     }
 
     /// What a host goes by that has seen nothing else.
@@ -115,20 +126,18 @@ impl TrustFolder<'_> {
 
     /// The newest trust policy, checked from the pinned root keys on.
     pub(super) fn verified_policy(&self, now: Timestamp) -> Result<TrustPolicy, Error> {
-        let chain = self.chain()?;
-        let envelopes: Vec<_> = chain.iter().map(|signed| signed.bytes.as_slice()).collect();
-        let roots = self.roots()?;
-        Ok(TrustPolicy::verify_signed(&envelopes, Anchor::Roots(&roots), &Seen::default(), now)?)
+        verified_policy(&self.roots()?, &self.documents()?.trust, now)
     }
 
     /// Policy and revocations, checked as a host does that has seen nothing else.
     pub(super) fn verified(&self, now: Timestamp) -> Result<Trusted, Error> {
-        let mut trusted = Trusted { policy: self.verified_policy(now)?, revocations: None };
-        if let Some(bytes) = self.revocations()? {
-            let verified = Revocations::verify(&bytes, &trusted.basis(&Seen::default(), now))?;
-            trusted.revocations = Some(verified);
-        }
-        Ok(trusted)
+        Trusted::verified(&self.roots()?, &self.documents()?, now)
+    }
+
+    /// What is in the folder, as a registry would offer it.
+    pub(super) fn documents(&self) -> Result<Documents, Error> {
+        let trust = self.chain()?.into_iter().map(|signed| signed.bytes).collect();
+        Ok(Documents { trust, revocations: self.revocations()?, ..Documents::default() })
     }
 
     /// Writes a file of the folder whole, or not at all.
@@ -140,6 +149,16 @@ impl TrustFolder<'_> {
         files::write_new(&new, text, false)?;
         std::fs::rename(&new, path).map_err(|error| Error::file("replace", path, &error))
     }
+}
+
+/// The newest trust policy of a chain, checked from root keys on.
+pub(super) fn verified_policy(
+    roots: &Roots,
+    chain: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<TrustPolicy, Error> {
+    let envelopes: Vec<_> = chain.iter().map(Vec::as_slice).collect();
+    Ok(TrustPolicy::verify_signed(&envelopes, Anchor::Roots(roots), &Seen::default(), now)?)
 }
 
 /// `now`, or the last moment before `expires`: what has expired is still what follows it goes on from.

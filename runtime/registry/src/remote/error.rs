@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use verdict_core::digest::Digest;
-use verdict_core::refusal::Refusal;
+use verdict_core::refusal::{Refusal, RefusalCode};
 
 use super::reference::{Reference, ReferenceError, RegistryHost, Tag};
 use crate::error::RegistryError;
@@ -110,7 +110,62 @@ pub enum RemoteError {
     Refused(#[from] Refusal),
     /// A folder cannot be written.
     #[error(transparent)]
-    Folder(#[from] RegistryError),
+    Folder(RegistryError),
+    /// A server of ours said no, and why.
+    #[error("the server `{host}` refuses to {problem}")]
+    Problem {
+        /// Which server.
+        host: RegistryHost,
+        /// What it said to what.
+        problem: Box<Problem>,
+    },
+    /// The text is not the address of a server.
+    #[error("`{0}` is not the address of a server; expected `http(s)://HOST[:PORT]` or `unix:PATH`")]
+    Address(String),
+    /// What is to be shown a server cannot be sent.
+    #[error("the token is not one line of visible ASCII characters")]
+    Token,
+}
+
+/// The problem details of a server's answer, as RFC 9457 has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The stable code of what is wrong.
+    pub code: String,
+    /// What was asked: method and path.
+    pub request: String,
+    /// What is wrong with it, as far as it can be shown.
+    pub message: String,
+    /// Under what its operator finds the request.
+    pub correlation: String,
+    /// When it wants to be asked again.
+    pub(crate) retry_after: Option<Duration>,
+    /// Whether a token was sent.
+    pub(crate) with_token: bool,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.request, self.message, self.code)
+    }
+}
+
+impl Problem {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match (self.status, RefusalCode::from_code(&self.code)) {
+            (_, Some(code)) => code.remedy(),
+            (401, _) if !self.with_token => "give a token with `--token-file`, a profile or `VERDICT_TOKEN`",
+            (401, _) => "check the token: it may be another server's, or revoked",
+            (403, _) => "ask somebody whose roles allow it",
+            (404, _) => "check the name; what a token may not see is not there for it",
+            (409 | 412, _) => "somebody else was faster, or it is done already; look at what is there now",
+            (400 | 413 | 415 | 422, _) => "correct what is sent",
+            _ => "the server has a problem of its own; run the command again later",
+        }
+    }
 }
 
 /// What a registry said to a request.
@@ -150,6 +205,11 @@ impl RemoteError {
             Self::Busy(_) => "busy",
             Self::Refused(refusal) => refusal.code.code(),
             Self::Folder(_) => "folder",
+            Self::Problem { problem, .. } => {
+                RefusalCode::from_code(&problem.code).map_or("server-answer", RefusalCode::code)
+            }
+            Self::Address(_) => "address",
+            Self::Token => "token",
         }
     }
 
@@ -179,6 +239,9 @@ impl RemoteError {
             Self::Busy(_) => "wait for it to end",
             Self::Refused(refusal) => refusal.code.remedy(),
             Self::Folder(_) => "name another folder, or check this one",
+            Self::Problem { problem, .. } => problem.remedy(),
+            Self::Address(_) => "check the spelling",
+            Self::Token => "check that it is the file with the token",
         }
     }
 
@@ -187,6 +250,7 @@ impl RemoteError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Answered { answer, .. } => matches!(answer.status, 408 | 429 | 500 | 502..=504),
+            Self::Problem { problem, .. } => matches!(problem.status, 408 | 429 | 502..=504),
             _ => false,
         }
     }
@@ -195,7 +259,36 @@ impl RemoteError {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answered { answer, .. } => answer.retry_after,
+            Self::Problem { problem, .. } => problem.retry_after,
             _ => None,
+        }
+    }
+}
+
+impl From<RegistryError> for RemoteError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Remote(error) => *error,
+            other => Self::Folder(other),
+        }
+    }
+}
+
+impl From<RemoteError> for RegistryError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Refused(refusal) => Self::Refused(refusal),
+            RemoteError::Folder(error) => error,
+            other => Self::Remote(Box::new(other)),
+        }
+    }
+}
+
+impl From<RemoteError> for Refusal {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Refused(refusal) => refusal,
+            other => Self::new(RefusalCode::Unreadable, other.to_string()),
         }
     }
 }

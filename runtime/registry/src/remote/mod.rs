@@ -1,5 +1,5 @@
 //! A client of any OCI registry: moves one version of a policy, with all statements about it, between registries and
-//! folders.
+//! folders. And of a server of ours, a [`Server`], which has signed documents, too.
 //!
 //! Nothing that a registry says is trusted: every blob is checked against its digest, sizes are bounded before and
 //! while something is read, and whether a version may run is decided by who verifies its signatures, later.
@@ -22,6 +22,7 @@ mod incoming;
 mod place;
 mod progress;
 mod reference;
+mod server;
 mod session;
 mod transfer;
 mod wire;
@@ -33,12 +34,14 @@ use verdict_core::digest::Digest;
 use verdict_core::oci;
 use verdict_core::refusal::{Refusal, RefusalCode};
 
-pub use error::{Answered, RemoteError};
+pub use error::{Answered, Problem, RemoteError};
 pub use place::{Place, names_registry};
 pub use progress::{Progress, ProgressFn};
 pub use reference::{Named, Reference, ReferenceError, RegistryHost, Repository, Tag};
+pub use server::{Server, ServerUrl, Token};
 
 use crate::layout::{Layout, Summary};
+use credentials::Credentials;
 use incoming::Incoming;
 use session::Session;
 use transfer::{Source, Stored, Target};
@@ -67,6 +70,8 @@ impl Default for RemoteOptions {
 pub struct Remote {
     http: reqwest::Client,
     options: RemoteOptions,
+    /// A server of ours, and the token that it knows us by. No other registry is shown it.
+    known: Option<(RegistryHost, Credentials)>,
 }
 
 /// What a transfer did.
@@ -105,11 +110,7 @@ impl Remote {
     /// # Errors
     /// When TLS cannot be set up on this machine.
     pub fn new(options: RemoteOptions) -> Result<Self, RemoteError> {
-        let http = wire::http(options.plain_http).map_err(|error| {
-            let message = format!("TLS cannot be set up: {error}");
-            Refusal::new(RefusalCode::Unreadable, message)
-        })?;
-        Ok(Self { http, options })
+        Ok(Self { http: wire::http(options.plain_http, None)?, options, known: None })
     }
 
     /// Moves a version from one place to another: push, pull and copy are this. Where a target names no tag, it gets
@@ -226,9 +227,10 @@ impl Remote {
     }
 
     async fn wire(&self, host: &RegistryHost, scope: String) -> Result<Wire, RemoteError> {
-        let credentials = match &self.options.docker_config {
-            Some(folder) => credentials::of(folder, host).await?,
-            None => None,
+        let credentials = match (&self.known, &self.options.docker_config) {
+            (Some((known, credentials)), _) if known == host => Some(credentials.clone()),
+            (_, Some(folder)) => credentials::of(folder, host).await?,
+            (_, None) => None,
         };
         let (plain_http, progress) = (self.options.plain_http, self.options.progress.clone());
         Wire::new(self.http.clone(), host, plain_http, credentials, scope, progress)

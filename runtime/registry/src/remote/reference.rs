@@ -111,6 +111,11 @@ impl Repository {
         &self.path
     }
 
+    /// The reference to it, which names nothing in it.
+    pub fn untagged(self) -> Reference {
+        Reference { repository: self, named: None }
+    }
+
     /// The reference to a tag of it.
     pub fn tagged(&self, tag: Tag) -> Reference {
         Reference { repository: self.clone(), named: Some(Named::Tag(tag)) }

@@ -4,6 +4,7 @@
 //! its statements, and the name under which it is found last. What is there already does not move again.
 
 use bytes::Bytes;
+use verdict_core::artifact::UnverifiedArtifact;
 use verdict_core::digest::Digest;
 use verdict_core::oci::{self, Descriptor, ImageManifest};
 use verdict_core::refusal::{Refusal, RefusalCode};
@@ -153,6 +154,30 @@ impl Target {
             _ => Ok(false),
         }
     }
+}
+
+/// The whole of a version, checked against its digests.
+pub(crate) async fn fetch(source: &Source, image: Digest) -> Result<UnverifiedArtifact, RemoteError> {
+    let (stored, what) = (source.stored().await?, source.text());
+    if stored.image.digest != image {
+        let message = format!("`{what}` is the index of an image; expected the image");
+        return Err(Refusal::new(RefusalCode::MalformedArtifact, message).into());
+    }
+    // Before anything of it is read: that all of it may be.
+    stored.blobs(&what)?;
+    let layer = the_layer(&stored.manifest, &what)?;
+    let mut statements = Vec::new();
+    for attached in &stored.attached {
+        let (envelope, bytes_max) = attached.envelope();
+        statements.push(source.blob(envelope, bytes_max).await?.into());
+    }
+    Ok(UnverifiedArtifact {
+        config: source.blob(&stored.manifest.config, oci::CONFIG_BYTES_MAX).await?.into(),
+        component: source.blob(layer, oci::COMPONENT_BYTES_MAX).await?.into(),
+        manifest_bytes: stored.bytes.into(),
+        reference: what,
+        statements,
+    })
 }
 
 /// Moves a version.

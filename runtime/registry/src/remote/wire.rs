@@ -4,12 +4,13 @@
 //! What a registry answers is not trusted. No answer is read beyond the limit that its request states, credentials go
 //! to the registry and to where it says tokens are issued, over TLS, and nowhere else.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -17,7 +18,7 @@ use verdict_core::refusal::{Refusal, RefusalCode};
 
 use super::challenge::{Challenge, token_request};
 use super::credentials::Credentials;
-use super::error::{Answered, RemoteError};
+use super::error::{Answered, Problem, RemoteError};
 use super::progress::{Counted, Progress, ProgressFn};
 use super::reference::RegistryHost;
 
@@ -34,6 +35,10 @@ const BLOB_TIME: Duration = Duration::from_secs(15 * 60);
 const RETRIES_MAX: usize = 4;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 const REDIRECTS_MAX: usize = 5;
+/// RFC 9457, section 3.
+const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
+/// What comes before the code in the type of a problem.
+const PROBLEM_TYPE_PREFIX: &str = "urn:verdict:problem:";
 
 /// A request.
 #[derive(Clone)]
@@ -42,6 +47,8 @@ pub(crate) struct Call {
     /// A path of the registry, or a whole address that it gave.
     pub(crate) url: String,
     pub(crate) accept: Option<&'static str>,
+    /// More headers: conditions, and what makes a request the same when it is sent again.
+    pub(crate) headers: Vec<(HeaderName, String)>,
     pub(crate) content: Option<(&'static str, Bytes)>,
     /// Whether it moves a blob, which takes longer and is shown.
     pub(crate) is_blob: bool,
@@ -51,7 +58,15 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(method: Method, url: impl Into<String>) -> Self {
-        Self { method, url: url.into(), accept: None, content: None, is_blob: false, bytes_max: 0 }
+        Self {
+            method,
+            url: url.into(),
+            accept: None,
+            headers: Vec::new(),
+            content: None,
+            is_blob: false,
+            bytes_max: 0,
+        }
     }
 }
 
@@ -76,8 +91,8 @@ pub(crate) struct Wire {
     progress: Option<Arc<ProgressFn>>,
 }
 
-/// The client of HTTP for all registries.
-pub(crate) fn http(plain_http: bool) -> reqwest::Result<reqwest::Client> {
+/// The client of HTTP for all registries, or for the one behind a Unix socket.
+pub(crate) fn http(plain_http: bool, socket: Option<&Path>) -> Result<reqwest::Client, RemoteError> {
     let redirects = reqwest::redirect::Policy::custom(move |attempt| {
         let down = !plain_http && attempt.url().scheme() != "https";
         if down || attempt.previous().len() > REDIRECTS_MAX {
@@ -86,12 +101,18 @@ pub(crate) fn http(plain_http: bool) -> reqwest::Result<reqwest::Client> {
             attempt.follow()
         }
     });
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder()
         .user_agent(concat!("verdict/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIME)
         .read_timeout(SILENCE_TIME)
-        .redirect(redirects)
-        .build()
+        .redirect(redirects);
+    if let Some(path) = socket {
+        builder = builder.unix_socket(path);
+    }
+    builder.build().map_err(|error| {
+        let message = format!("TLS cannot be set up: {error}");
+        Refusal::new(RefusalCode::Unreadable, message).into()
+    })
 }
 
 /// Tries something again, a few times, while what goes wrong may pass.
@@ -125,6 +146,14 @@ impl Wire {
             .map_err(|error| unreachable(host, plain_http, error.to_string()))?;
         let authorization = Mutex::new(None);
         Ok(Self { http, host: host.clone(), base, credentials, scope, authorization, progress })
+    }
+
+    /// Shows who we are from the first request on: to a server that does not ask.
+    pub(crate) fn authorized(self) -> Result<Self, RemoteError> {
+        let Some(credentials) = &self.credentials else { return Ok(self) };
+        let mut value = HeaderValue::try_from(credentials.basic()).map_err(|_| RemoteError::Token)?;
+        value.set_sensitive(true);
+        Ok(Self { authorization: Mutex::new(Some(value)), ..self })
     }
 
     pub(crate) fn host(&self) -> &RegistryHost {
@@ -164,6 +193,18 @@ impl Wire {
         }
     }
 
+    /// Sends a request whose answer has no end, and reads only the head of the answer.
+    pub(crate) async fn open(&self, call: &Call) -> Result<reqwest::Response, RemoteError> {
+        let url = self.resolve(&call.url)?;
+        let authorization = self.authorization.lock().await.clone();
+        let response = self.request(call, &url, authorization).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let answer = self.answer(call, response).await?;
+        Err(self.complaint(call, &answer))
+    }
+
     async fn request(
         &self,
         call: &Call,
@@ -172,6 +213,9 @@ impl Wire {
     ) -> Result<reqwest::Response, RemoteError> {
         let time = if call.is_blob { BLOB_TIME } else { DOCUMENT_TIME };
         let mut request = self.http.request(call.method.clone(), url.clone()).timeout(time);
+        for (name, value) in &call.headers {
+            request = request.header(name, value);
+        }
         if let Some(accept) = call.accept {
             request = request.header(ACCEPT, accept);
         }
@@ -308,19 +352,48 @@ impl Wire {
 
     /// An answer that says no as an error.
     pub(crate) fn complaint(&self, call: &Call, answer: &Answer) -> RemoteError {
-        let seconds = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        RemoteError::Answered {
+        self.problem(call, answer).unwrap_or_else(|| RemoteError::Answered {
             host: self.host.clone(),
             answer: Box::new(Answered {
                 status: answer.status.as_u16(),
                 request: what(call),
                 message: shown(&answer.body),
-                retry_after: seconds.map(Duration::from_secs),
+                retry_after: retry_after(answer),
             }),
+        })
+    }
+
+    /// The reason that a server of ours gives.
+    fn problem(&self, call: &Call, answer: &Answer) -> Option<RemoteError> {
+        /// Members that are not listed are not needed.
+        #[derive(Deserialize)]
+        struct Details {
+            r#type: String,
+            detail: String,
+            #[serde(default)]
+            correlation_id: String,
         }
+        let media_type = answer.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        if !media_type.starts_with(PROBLEM_MEDIA_TYPE) {
+            return None;
+        }
+        let details: Details = verdict_core::json::parse(&answer.body, COMPLAINT_BYTES_MAX).ok()?;
+        let problem = Problem {
+            status: answer.status.as_u16(),
+            code: printable(details.r#type.strip_prefix(PROBLEM_TYPE_PREFIX)?),
+            request: what(call),
+            message: printable(&details.detail),
+            correlation: printable(&details.correlation_id),
+            retry_after: retry_after(answer),
+            with_token: self.credentials.is_some(),
+        };
+        Some(RemoteError::Problem { host: self.host.clone(), problem: Box::new(problem) })
     }
 
     fn denied(&self, call: &Call, answer: &Answer) -> RemoteError {
+        if let Some(problem) = self.problem(call, answer) {
+            return problem;
+        }
         let message = shown(&answer.body);
         RemoteError::Denied {
             host: self.host.clone(),
@@ -339,13 +412,18 @@ pub(crate) fn unreachable(host: &RegistryHost, plain_http: bool, reason: String)
     RemoteError::Unreachable { host: host.clone(), reason, plain_http }
 }
 
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    let seconds = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
 /// What a request is, without what it may have in its query.
 fn what(call: &Call) -> String {
     format!("{} {}", call.method, call.url.split('?').next().unwrap_or_default())
 }
 
 /// An error and what caused it: the first alone never says. The address in it is left out, for it may be a secret.
-fn chain(error: &reqwest::Error) -> String {
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut texts = Vec::new();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
