@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use verdict_core::digest::Digest;
+use verdict_core::key::Passphrase;
 use verdict_core::limits::Limits;
 use verdict_core::name::{ChannelName, PolicyName, Tenant};
 use verdict_core::pointer::Pointer;
@@ -113,6 +114,9 @@ pub struct Config {
     /// Compare one in so many evaluations with the same in a new instance; see
     /// [`engine::Config::verify_reset`](verdict_engine::Config::verify_reset).
     pub verify_reset: Option<NonZeroU32>,
+    /// What the key of the log is encrypted with in the state folder. One that is made is encrypted where there is a
+    /// passphrase; one that is there is opened as it is.
+    pub passphrase: Option<Passphrase>,
 }
 
 impl Log {
@@ -161,6 +165,7 @@ impl Config {
             expiry_grace: Duration::from_secs(3_600),
             instances: Instances::Copied,
             verify_reset: None,
+            passphrase: None,
         }
     }
 }
@@ -232,6 +237,13 @@ impl Host {
     /// # Errors
     /// When the trust file is refused or the state folder or the data cannot be used.
     pub fn open(config: Config) -> Result<Self, HostError> {
+        let host = Self::unloaded(config)?;
+        host.reload()?;
+        Ok(host)
+    }
+
+    /// A host that has not read anything yet.
+    fn unloaded(config: Config) -> Result<Self, HostError> {
         let ceiling = config.ceiling.checked().map_err(|error| HostError::Ceiling(error.to_string()))?;
         if ceiling.input_bytes.saturating_add(ceiling.output_bytes) > RECORDED_BYTES_MAX {
             let message = format!("input and output together may have {RECORDED_BYTES_MAX} bytes");
@@ -245,17 +257,35 @@ impl Host {
         if config.registry.is_none() {
             sources.check(&config.state)?;
         }
-        let host = Self { inner: assemble(config, sources)? };
-        host.reload()?;
+        Ok(Self { inner: assemble(config, sources)? })
+    }
+
+    /// The same for a host that follows a registry whose trust policy does not hold, or is not there yet: until that
+    /// changes nothing answers. A server that is asked to change it must be there for that.
+    ///
+    /// # Errors
+    /// As [`Host::open`], but for the trust policy.
+    pub fn open_untrusting(config: Config) -> Result<Self, HostError> {
+        let host = Self::unloaded(config)?;
+        match host.reload() {
+            Err(HostError::Trust { path, refusal }) => {
+                tracing::warn!(path = %path.display(), %refusal, "nothing answers until there is a trust policy");
+            }
+            loaded => loaded?,
+        }
         Ok(host)
     }
 
     /// Opens a state folder alone: a host that answers nothing, and looks up, proves and replays what was decided.
     ///
     /// # Errors
-    /// When the state folder cannot be used, or a running host uses it.
-    pub fn open_records(state: impl Into<PathBuf>, compiler: Compiler) -> Result<Self, HostError> {
-        let config = Config { compiler, ..Config::new("", "", state) };
+    /// When the state folder cannot be used, a running host uses it, or its key needs another passphrase.
+    pub fn open_records(
+        state: impl Into<PathBuf>,
+        compiler: Compiler,
+        passphrase: Option<Passphrase>,
+    ) -> Result<Self, HostError> {
+        let config = Config { compiler, passphrase, ..Config::new("", "", state) };
         let sources = Sources { policies: config.policies.clone(), trust: config.trust.clone(), data: None };
         Ok(Self { inner: assemble(config, sources)? })
     }
@@ -475,7 +505,7 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
         verify_reset: config.verify_reset,
         ..verdict_engine::Config::new(config.compiler.clone())
     })?;
-    let ledger = open_ledger(&state, config.log)?;
+    let ledger = open_ledger(&state, &config)?;
     let ids = Ids::new();
     if let Some(ledger) = &ledger {
         recorded::index(ledger, &ids)?;
@@ -523,13 +553,13 @@ pub enum ReceiptState {
     Ready(Box<Receipt>),
 }
 
-fn open_ledger(state: &State, log: Log) -> Result<Option<Ledger>, HostError> {
-    let durability = match log {
+fn open_ledger(state: &State, config: &Config) -> Result<Option<Ledger>, HostError> {
+    let durability = match config.log {
         Log::Durable => Durability::Durable,
         Log::Buffered => Durability::Buffered,
         Log::Off => return Ok(None),
     };
-    let seed = state.log_key_seed()?;
+    let seed = state.log_key_seed(config.passphrase.as_ref())?;
     // The node's name comes of its key: nobody else can have the same one and sign for it.
     let fingerprint = verdict_core::key::SecretKey::from_seed(seed).public().fingerprint().hex();
     let node = fingerprint.get(..16).unwrap_or(&fingerprint);

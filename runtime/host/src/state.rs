@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock                 held by the process that runs on this folder
-//! keys/log.key         signs checkpoints
+//! keys/log.key         signs checkpoints; encrypted where the host was given a passphrase
 //! keys/compile-cache   authenticates compiled components
 //! keys/TENANT.vkey     the public half of the log key, for a verifier of that tenant's log
 //! seen.json            the highest versions that this host has served
@@ -21,7 +21,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use verdict_core::digest::Digest;
-use verdict_core::key::{KeyFile, Role, SecretKey};
+use verdict_core::key::{KeyError, KeyFile, Passphrase, Role, SecretKey, StoredKey};
 use verdict_core::trust::Seen;
 use verdict_registry::Tree;
 
@@ -64,19 +64,32 @@ impl State {
         self.root.join("compiled")
     }
 
-    /// The key that signs checkpoints; made at the first start.
-    pub(crate) fn log_key_seed(&self) -> Result<[u8; 32], HostError> {
+    /// The key that signs checkpoints; made at the first start, and sealed where there is a passphrase.
+    pub(crate) fn log_key_seed(&self, passphrase: Option<&Passphrase>) -> Result<[u8; 32], HostError> {
         let path = self.root.join("keys/log.key");
+        let failed = |error: KeyError| HostError::state(&path, &error);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let key = KeyFile::new(Role::Log, SecretKey::from_seed(random()?));
-                write_new(&path, key.render().as_bytes(), 0o600)?;
+                match passphrase {
+                    Some(passphrase) => {
+                        let sealed = key.seal(passphrase, random()?).and_then(|sealed| sealed.render());
+                        write_new(&path, sealed.map_err(failed)?.as_bytes(), 0o600)?;
+                    }
+                    None => write_new(&path, key.render().as_bytes(), 0o600)?,
+                }
                 return Ok(*key.secret().seed());
             }
             Err(error) => return Err(HostError::state(&path, &error)),
         };
-        let key = KeyFile::parse(&text).map_err(|error| HostError::state(&path, &error))?;
+        let key = match StoredKey::parse(&text).map_err(failed)? {
+            StoredKey::Plain(key) => key,
+            StoredKey::Sealed(sealed) => {
+                let unopened = || HostError::state(&path, &"it is encrypted; give its passphrase");
+                sealed.open(passphrase.ok_or_else(unopened)?).map_err(failed)?
+            }
+        };
         match key.role() {
             Role::Log => Ok(*key.secret().seed()),
             role => Err(HostError::state(&path, &format!("the key has role `{role}`; expected `log`"))),
@@ -192,4 +205,33 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), HostError> {
 /// Replaces a file so that after a crash either the old or the new one is there, whole.
 fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
     write_new(path, bytes, 0o644)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(text.to_owned().into()).unwrap()
+    }
+
+    #[test]
+    fn a_log_key_that_was_sealed_opens_with_its_passphrase_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let right = passphrase("correct horse battery");
+        let seed = state.log_key_seed(Some(&right)).unwrap();
+        assert_eq!(state.log_key_seed(Some(&right)).unwrap(), seed);
+        let unopened = state.log_key_seed(None).unwrap_err().to_string();
+        assert!(unopened.contains("it is encrypted"), "{unopened}");
+        assert!(state.log_key_seed(Some(&passphrase("another one entirely"))).is_err());
+    }
+
+    #[test]
+    fn a_log_key_in_clear_opens_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path()).unwrap();
+        let seed = state.log_key_seed(None).unwrap();
+        assert_eq!(state.log_key_seed(Some(&passphrase("given for nothing"))).unwrap(), seed);
+    }
 }

@@ -15,6 +15,7 @@ use crate::evaluation;
 use crate::exit;
 use crate::files;
 use crate::report::{BAD, GOOD, Report};
+use crate::signer::PassphraseArgs;
 
 const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
 
@@ -51,6 +52,9 @@ pub(crate) struct Args {
     /// The policy's folder, that of a build, or an OCI image layout, of the version that decided
     #[arg(long, value_name = "DIR", default_value = ".")]
     artifact: PathBuf,
+    // For the key of the node's log.
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 /// Runs the command.
@@ -69,7 +73,7 @@ fn from_state(args: &Args, id: &str, state: &Path) -> Result<Replay, Error> {
         let problem = Problem::new("no-state", format!("no state folder `{}`", state.display()));
         return Err(Error::Unusable(problem.help("name the folder that `verdict serve --state` was given")));
     }
-    let host = Host::open_records(state, evaluation::compiler()?)?;
+    let host = Host::open_records(state, evaluation::compiler()?, args.passphrase.given()?)?;
     host.replay(&args.tenant, id).map_err(refused)
 }
 

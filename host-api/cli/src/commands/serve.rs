@@ -21,6 +21,7 @@ use crate::error::{Error, Problem};
 use crate::evaluation;
 use crate::exit;
 use crate::files;
+use crate::signer::PassphraseArgs;
 
 /// How long a change of a registry may go unnoticed; also when what has expired is looked at again.
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
@@ -87,6 +88,9 @@ pub(crate) struct Args {
     /// Compare one in N evaluations with the same in a new instance, and reset no instances of a policy that ever differs
     #[arg(long, value_name = "N")]
     verify_reset: Option<NonZeroU32>,
+    // For the key of the log, which is encrypted with it from the first start on.
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -169,6 +173,7 @@ fn host(args: Args) -> Result<Option<Host>, Error> {
         log: args.log.into(),
         instances: args.instances.into(),
         verify_reset: args.verify_reset,
+        passphrase: args.passphrase.given()?,
         ..config
     };
     let host = Host::open(config)?;

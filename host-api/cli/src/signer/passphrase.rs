@@ -37,6 +37,15 @@ impl PassphraseArgs {
         Passphrase::new(text).map_err(unusable)
     }
 
+    /// The passphrase from the file or the environment, for keys that are opened where nobody sits.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or it is unfit.
+    pub(crate) fn given(&self) -> Result<Option<Passphrase>, Error> {
+        let source = Source { file: self.passphrase_file.as_deref(), variable: VARIABLE, prompt: "" };
+        source.given()?.map(|text| Passphrase::new(text).map_err(unusable)).transpose()
+    }
+
     /// A passphrase for a new key; none where none is given and nobody is there to ask.
     ///
     /// # Errors
