@@ -10,7 +10,8 @@ use verdict_core::name::{ChannelName, PolicyName};
 use verdict_core::refusal::{Refusal, RefusalCode};
 use verdict_core::time::Timestamp;
 use verdict_core::trust::{
-    ChannelState, DataSnapshot, Guard, Release, Role, Share, SignedDocument as _, Sticky, Verified, Which,
+    ChannelState, DataSnapshot, Grant, Guard, Release, Role, Share, SignedDocument as _, Sticky, Verified,
+    Which,
 };
 
 use super::{DAYS_MAX, Ground, PublishError, Publisher, Ready, parse};
@@ -279,8 +280,11 @@ fn released(
         revocations.is_some_and(|revocations| revocations.document().revokes_key(key))
     };
     let releasers = ground.trust.grants(Role::Releaser).iter();
-    let releasers = releasers.filter(|grant| grant.policies.iter().any(|one| one.covers(policy)));
-    let keys = releasers.map(|grant| &grant.public).filter(|key| !is_revoked(key));
+    let covers = |grant: &&Grant| {
+        let Grant { policies, channels, .. } = grant;
+        policies.iter().any(|one| one.covers(policy)) && (channels.is_empty() || channels.contains(channel))
+    };
+    let keys = releasers.filter(covers).map(|grant| &grant.public).filter(|key| !is_revoked(key));
     let is_of_type = envelope.payload_type() == ChannelState::PAYLOAD_TYPE;
     if !is_of_type || envelope.signers(keys).is_empty() {
         let message = format!("state {} of `{policy}@{channel}` is not signed by a releaser", entry.sequence);

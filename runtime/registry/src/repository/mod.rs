@@ -6,6 +6,10 @@
 //! interrupted: bytes come into the store before anything names them, and what names them is one change of the
 //! catalogue. Doing an operation again is always right.
 //!
+//! What is pushed by whatever client is also looked at: when an image and its author's statement are both there, the
+//! version is published, and never changes from then on; other statements about it are noted. Nobody is trusted for
+//! that here: a statement counts where its signatures are checked.
+//!
 //! ```
 //! use bytes::Bytes;
 //! use verdict_core::digest::Digest;

@@ -36,7 +36,8 @@ on_both! {
             bank.publish(version).await;
         }
         let data = bank.put_data(1, b"{}").await;
-        let guard = Guard { deny_rate_max: Some(0.5), fault_rate_max: None, fuel_ratio_max: None, decisions_min: 10 };
+        let guard =
+            Guard { deny_rate_max: Some(0.5), fault_rate_max: None, fuel_ratio_max: None, decisions_min: 10 };
         let wanted = Activation {
             versions: vec![("1.0.0".parse().unwrap(), 95), ("2.0.0".parse().unwrap(), 5)],
             shadow: Some("3.0.0".parse().unwrap()),
@@ -49,8 +50,12 @@ on_both! {
         let envelope = verdict_core::dsse::Envelope::parse(ready.envelope()).unwrap();
         assert_eq!(envelope.signers([&key(SERVER).public()]).len(), 1);
         let state = ChannelState::parse(envelope.payload()).unwrap();
-        let weights: Vec<_> = state.versions.iter().map(|share| (share.version.clone(), share.weight)).collect();
-        assert_eq!((weights, state.sticky, state.data, state.guard), (wanted.versions, wanted.sticky, wanted.data, wanted.guard));
+        let weights: Vec<_> =
+            state.versions.iter().map(|share| (share.version.clone(), share.weight)).collect();
+        assert_eq!(
+            (weights, state.sticky, state.data, state.guard),
+            (wanted.versions, wanted.sticky, wanted.data, wanted.guard)
+        );
         assert_eq!(state.shadow.map(|release| release.version), wanted.shadow);
         assert_eq!((state.sequence, state.issued, state.expires), (1, at(0), at(7 * crate::bank::DAY)));
         bank.put(Ok(ready)).await.unwrap();
@@ -62,7 +67,12 @@ on_both! {
         bank.publish("1.0.0").await;
         let ask = |activation: Activation| {
             let bank = &bank;
-            async move { bank.publisher.activation(&loan(), &channel("production"), &activation, at(0)).await.unwrap_err() }
+            async move {
+                bank.publisher
+                    .activation(&loan(), &channel("production"), &activation, at(0))
+                    .await
+                    .unwrap_err()
+            }
         };
         let one = activation(&["1.0.0"]);
         let unknown = ask(activation(&["9.0.0"])).await;
@@ -72,11 +82,14 @@ on_both! {
             assert!(matches!(error, PublishError::Days(found) if found == days), "{error}");
         }
         let version = || "1.0.0".parse().unwrap();
-        for versions in [vec![], vec![(version(), 0)], vec![(version(), 1_001)], vec![(version(), 1), (version(), 1)]] {
+        for versions in
+            [vec![], vec![(version(), 0)], vec![(version(), 1_001)], vec![(version(), 1), (version(), 1)]]
+        {
             let error = ask(Activation { versions, ..one.clone() }).await;
             assert!(matches!(error, PublishError::Unsignable(_)), "{error}");
         }
-        let guard = Guard { deny_rate_max: Some(2.0), fault_rate_max: None, fuel_ratio_max: None, decisions_min: 1 };
+        let guard =
+            Guard { deny_rate_max: Some(2.0), fault_rate_max: None, fuel_ratio_max: None, decisions_min: 1 };
         let error = ask(Activation { guard: Some(guard), ..one.clone() }).await;
         assert!(matches!(error, PublishError::Unsignable(_)), "{error}");
     }
@@ -86,10 +99,14 @@ on_both! {
         bank.publish("1.0.0").await;
         let roots = || Roots::new(vec![key(ROOT).public()], 1).unwrap();
         let none = Publisher::new(bank.registry.clone(), roots());
-        let error = none.activation(&loan(), &channel("production"), &activation(&["1.0.0"]), at(0)).await.unwrap_err();
+        let error = none
+            .activation(&loan(), &channel("production"), &activation(&["1.0.0"]), at(0))
+            .await
+            .unwrap_err();
         assert!(matches!(error, PublishError::NoActivationKey), "{error}");
         let stranger = none.with_activation_key(key(MALLORY));
-        let refused = stranger.activation(&loan(), &channel("production"), &activation(&["1.0.0"]), at(0)).await;
+        let refused =
+            stranger.activation(&loan(), &channel("production"), &activation(&["1.0.0"]), at(0)).await;
         assert_eq!(code(refused), RefusalCode::UnknownSigner);
 
         bank.activate("production", &["1.0.0"]).await.unwrap();
@@ -97,8 +114,13 @@ on_both! {
         bank.put(bank.publisher.revocations(&revocations(2, keys), at(0)).await).await.unwrap();
         assert_eq!(code(bank.activate("production", &["1.0.0"]).await), RefusalCode::KeyRevoked);
         // People go on where the server may not.
-        let release = bank.catalogue().version(&loan(), &"1.0.0".parse().unwrap()).await.unwrap().unwrap().content;
-        let release = verdict_core::trust::Release { version: release.version, image: release.image, statement: release.statement };
+        let release =
+            bank.catalogue().version(&loan(), &"1.0.0".parse().unwrap()).await.unwrap().unwrap().content;
+        let release = verdict_core::trust::Release {
+            version: release.version,
+            image: release.image,
+            statement: release.statement,
+        };
         let next = signed(&state("production", 2, &[&release], json!({})), &[RITA]);
         bank.put(bank.publisher.channel(&loan(), &channel("production"), &next, at(0)).await).await.unwrap();
     }
@@ -109,7 +131,12 @@ on_both! {
         bank.publish("2.0.0").await;
         let check = |version: &'static str| {
             let bank = &bank;
-            async move { bank.publisher.activation(&loan(), &channel("production"), &activation(&[version]), at(0)).await.unwrap() }
+            async move {
+                bank.publisher
+                    .activation(&loan(), &channel("production"), &activation(&[version]), at(0))
+                    .await
+                    .unwrap()
+            }
         };
         let (one, two) = (check("1.0.0").await, check("2.0.0").await);
         bank.put(Ok(one)).await.unwrap();
@@ -124,14 +151,18 @@ on_both! {
         bank.publish_unapproved("2.0.0").await;
         let promote = |from: &'static str| {
             let bank = &bank;
-            async move { bank.publisher.promotion(&loan(), &channel("production"), &channel(from), 30, at(0)).await }
+            async move {
+                bank.publisher.promotion(&loan(), &channel("production"), &channel(from), 30, at(0)).await
+            }
         };
         let error = promote("staging").await.unwrap_err();
         assert!(matches!(error, PublishError::NoChannel { .. }), "{error}");
         bank.activate("staging", &["2.0.0"]).await.unwrap();
         assert_eq!(code(promote("staging").await), RefusalCode::NotApproved);
         let with_shadow = Activation { shadow: Some("2.0.0".parse().unwrap()), ..activation(&["1.0.0"]) };
-        bank.put(bank.publisher.activation(&loan(), &channel("staging"), &with_shadow, at(0)).await).await.unwrap();
+        bank.put(bank.publisher.activation(&loan(), &channel("staging"), &with_shadow, at(0)).await)
+            .await
+            .unwrap();
         bank.put(promote("staging").await).await.unwrap();
         assert_eq!(bank.answers("production").await, (vec!["1.0.0".into()], 1));
     }
@@ -145,7 +176,8 @@ on_both! {
             let bank = &bank;
             async move {
                 let to = to.map(|to| to.parse().unwrap());
-                let ready = bank.publisher.rollback(&loan(), &channel("production"), to.as_ref(), 30, at(0)).await;
+                let ready =
+                    bank.publisher.rollback(&loan(), &channel("production"), to.as_ref(), 30, at(0)).await;
                 bank.put(ready).await
             }
         };
@@ -169,7 +201,9 @@ on_both! {
         let mut text = json!({"expires": at(60 * crate::bank::DAY)});
         text["issued"] = json!(at(40 * crate::bank::DAY));
         bank.put(bank.publisher.revocations(&revocations(2, text), late).await).await.unwrap();
-        bank.put(bank.publisher.rollback(&loan(), &channel("production"), None, 30, late).await).await.unwrap();
+        bank.put(bank.publisher.rollback(&loan(), &channel("production"), None, 30, late).await)
+            .await
+            .unwrap();
         assert_eq!(bank.answers("production").await, (vec!["3.0.0".into()], 8));
     }
 
@@ -179,7 +213,8 @@ on_both! {
         bank.activate("production", &["1.0.0"]).await.unwrap();
         bank.activate("production", &["2.0.0"]).await.unwrap();
         smuggle(&bank, "staging", &state("staging", 1, &[&one], json!({})), &[MALLORY], 0).await;
-        let promoted = bank.publisher.promotion(&loan(), &channel("production"), &channel("staging"), 30, at(0)).await;
+        let promoted =
+            bank.publisher.promotion(&loan(), &channel("production"), &channel("staging"), 30, at(0)).await;
         assert_eq!(code(promoted), RefusalCode::UnknownSigner);
         smuggle(&bank, "production", &state("production", 3, &[&two], json!({})), &[MALLORY], 2).await;
         let back = bank.publisher.rollback(&loan(), &channel("production"), None, 30, at(0)).await;

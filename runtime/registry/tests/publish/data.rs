@@ -45,7 +45,10 @@ on_both! {
         assert!(matches!(error, PublishError::NoContent { .. }), "{error}");
         put_content(&bank, &tenant(), CONTENT).await;
         assert!(bank.publisher.data_content(&tenant(), Digest::of(CONTENT)).await.unwrap().is_none());
-        assert_eq!(code(bank.publisher.data(&tenant(), &snapshot("bank", 1, CONTENT, &[RITA]), at(0)).await), RefusalCode::UnknownSigner);
+        assert_eq!(
+            code(bank.publisher.data(&tenant(), &snapshot("bank", 1, CONTENT, &[RITA]), at(0)).await),
+            RefusalCode::UnknownSigner
+        );
         let shop: Tenant = "shop".parse().unwrap();
         assert_eq!(code(bank.publisher.data(&shop, &first, at(0)).await), RefusalCode::WrongDocument);
         let published = bank.put(bank.publisher.data(&tenant(), &first, at(0)).await).await.unwrap();
@@ -70,7 +73,12 @@ on_both! {
         let mut lie = upload(&bank, &shop).await;
         lie.append(b"{}").await.unwrap();
         let error = lie.finish(Digest::of(CONTENT)).await.unwrap_err();
-        let mismatch = |error: &PublishError| matches!(error, PublishError::Repository(RepositoryError::Store(StoreError::DigestMismatch { .. })));
+        let mismatch = |error: &PublishError| {
+            matches!(
+                error,
+                PublishError::Repository(RepositoryError::Store(StoreError::DigestMismatch { .. }))
+            )
+        };
         assert!(mismatch(&error), "{error}");
         assert!(bank.publisher.data(&shop, &stolen, at(0)).await.is_err());
     }
@@ -143,6 +151,9 @@ on_both! {
             }
         };
         assert_eq!(taken, DATA_BYTES_MAX);
-        assert!(matches!(error, PublishError::Repository(RepositoryError::Store(StoreError::TooLarge { .. }))), "{error}");
+        assert!(
+            matches!(error, PublishError::Repository(RepositoryError::Store(StoreError::TooLarge { .. }))),
+            "{error}"
+        );
     }
 }

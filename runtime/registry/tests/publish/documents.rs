@@ -38,7 +38,10 @@ on_both! {
         assert_eq!(code(publisher.trust(&trust(1, &[ROOT]), at(0)).await), RefusalCode::TrustRollback);
         let again = bank.put(publisher.trust(&next(&[ROOT, RITA]), at(0)).await).await.unwrap();
         assert_eq!(again.put, Put::Unchanged);
-        assert_eq!(code(publisher.trust(&next(&[ROOT, RITA]), at(100 * DAY)).await), RefusalCode::TrustExpired);
+        assert_eq!(
+            code(publisher.trust(&next(&[ROOT, RITA]), at(100 * DAY)).await),
+            RefusalCode::TrustExpired
+        );
     }
 
     async fn an_expired_trust_policy_is_renewed(place) {
@@ -47,7 +50,10 @@ on_both! {
         text["expires"] = json!(at(300 * DAY));
         let next = envelope(TRUST_PAYLOAD_TYPE, text.to_string().as_bytes(), &[ROOT]);
         let late = at(200 * DAY);
-        assert_eq!(code(bank.publisher.revocations(&revocations(2, json!({})), late).await), RefusalCode::TrustExpired);
+        assert_eq!(
+            code(bank.publisher.revocations(&revocations(2, json!({})), late).await),
+            RefusalCode::TrustExpired
+        );
         bank.put(bank.publisher.trust(&next, late).await).await.unwrap();
     }
 
@@ -83,13 +89,22 @@ on_both! {
         assert_eq!(code(put(one(&unapproved), &[RITA]).await), RefusalCode::NotApproved);
         assert_eq!(code(put(one(&good), &[MALLORY]).await), RefusalCode::UnknownSigner);
         assert_eq!(code(put(one(&good), &[BOB]).await), RefusalCode::UnknownSigner);
-        assert_eq!(code(put(state("staging", 1, &[&good], json!({})), &[RITA]).await), RefusalCode::WrongDocument);
+        assert_eq!(
+            code(put(state("staging", 1, &[&good], json!({})), &[RITA]).await),
+            RefusalCode::WrongDocument
+        );
         let shadow = json!({"shadow": unapproved});
-        assert_eq!(code(put(state("production", 1, &[&good], shadow), &[RITA]).await), RefusalCode::NotApproved);
+        assert_eq!(
+            code(put(state("production", 1, &[&good], shadow), &[RITA]).await),
+            RefusalCode::NotApproved
+        );
         let data = json!({"data": verdict_core::digest::Digest::of(b"{}")});
         assert_eq!(code(put(state("production", 1, &[&good], data), &[RITA]).await), RefusalCode::WrongData);
         let over = json!({"expires": at(-1), "issued": at(-2)});
-        assert_eq!(code(put(state("production", 1, &[&good], over), &[RITA]).await), RefusalCode::DocumentExpired);
+        assert_eq!(
+            code(put(state("production", 1, &[&good], over), &[RITA]).await),
+            RefusalCode::DocumentExpired
+        );
         let unknown = Built::of("bank/loan", "9.0.0", "9").release();
         let error = put(one(&unknown), &[RITA]).await.unwrap_err();
         assert!(matches!(error, PublishError::NoVersion { .. }), "{error}");
@@ -129,7 +144,10 @@ on_both! {
         let published = bank.put(Ok(first)).await.unwrap();
         assert_eq!((published.put, published.sequence), (Put::Created, 1));
         let error = bank.put(Ok(rival)).await.unwrap_err();
-        assert!(matches!(error, PublishError::Catalogue(CatalogueError::Sequence { found: 1, .. })), "{error}");
+        assert!(
+            matches!(error, PublishError::Catalogue(CatalogueError::Sequence { found: 1, .. })),
+            "{error}"
+        );
 
         assert_eq!(bank.put(check(1, &one).await).await.unwrap().put, Put::Unchanged);
         assert_eq!(code(check(1, &two).await), RefusalCode::Equivocation);
@@ -194,7 +212,11 @@ on_both! {
     async fn what_was_checked_before_a_revocation_is_not_put_after_it(place) {
         let bank = Bank::open(&place).await;
         bank.publish("1.0.0").await;
-        let ready = bank.publisher.activation(&loan(), &channel("production"), &crate::bank::activation(&["1.0.0"]), at(0)).await.unwrap();
+        let ready = bank
+            .publisher
+            .activation(&loan(), &channel("production"), &crate::bank::activation(&["1.0.0"]), at(0))
+            .await
+            .unwrap();
         let versions = json!({"versions": [{"policy": "bank/loan", "version": "1.0.0"}]});
         bank.put(bank.publisher.revocations(&revocations(2, versions), at(0)).await).await.unwrap();
         let mut write = bank.catalogue().write(change("rita")).await.unwrap();

@@ -127,19 +127,27 @@ on_both! {
     async fn what_is_no_statement_of_ours_is_a_referrer_like_any_other(place) {
         let bank = Bank::empty(&place).await;
         let built = Built::of("bank/loan", "1.0.0", "1");
-        let (elsewhere, other) = (Built::of("bank/other", "1.0.0", "1"), Built::of("bank/loan", "1.0.0", "2"));
+        let (elsewhere, other) =
+            (Built::of("bank/other", "1.0.0", "1"), Built::of("bank/loan", "1.0.0", "2"));
         bank.push_image(&built).await.unwrap();
         let unsigned = crate::bank::envelope(statement::MEDIA_TYPE, b"{}", &[]);
-        let about_both = json!({"_type": statement::STATEMENT_TYPE, "subject": [], "predicateType": "a", "predicate": {}});
-        let about_both = crate::bank::envelope(statement::MEDIA_TYPE, about_both.to_string().as_bytes(), &[MALLORY]);
+        let about_both =
+            json!({"_type": statement::STATEMENT_TYPE, "subject": [], "predicateType": "a", "predicate": {}});
+        let about_both =
+            crate::bank::envelope(statement::MEDIA_TYPE, about_both.to_string().as_bytes(), &[MALLORY]);
         // The image has another component than its author says.
         let lies = {
             let other = Built { component: b"other".to_vec(), ..built.clone() };
             other.statement(ALICE)
         };
         let statements: [&[u8]; 7] = [
-            b"not an envelope", &unsigned, &about_both, &elsewhere.statement(ALICE), &other.statement(ALICE),
-            &lies, &crate::bank::envelope("text/plain", b"hello", &[ALICE]),
+            b"not an envelope",
+            &unsigned,
+            &about_both,
+            &elsewhere.statement(ALICE),
+            &other.statement(ALICE),
+            &lies,
+            &crate::bank::envelope("text/plain", b"hello", &[ALICE]),
         ];
         for envelope in statements {
             bank.push_statement(&built, envelope).await.unwrap();
@@ -200,7 +208,8 @@ on_both! {
         bank.push_image(&built).await.unwrap();
         let envelope = built.statement(ALICE);
         let attached = layout.attach_statement(&envelope).unwrap();
-        let ready = bank.publisher.statement(&policy, built.image(), &envelope, crate::places::at(0)).await.unwrap();
+        let ready =
+            bank.publisher.statement(&policy, built.image(), &envelope, crate::places::at(0)).await.unwrap();
         assert_eq!(ready.manifest(), attached);
     }
 }

@@ -37,9 +37,12 @@ on_both! {
         bank.put_data(2, b"{\"unnamed\":1}").await;
         let newest = bank.put_data(3, b"{}").await;
         bank.activate("staging", &["1.0.0"]).await.unwrap();
-        let pinned = verdict_registry::publish::Activation { data: Some(old), ..crate::bank::activation(&["1.0.0"]) };
+        let pinned =
+            verdict_registry::publish::Activation { data: Some(old), ..crate::bank::activation(&["1.0.0"]) };
         bank.activate("production", &["1.0.0"]).await.unwrap();
-        bank.put(bank.publisher.activation(&loan(), &channel("production"), &pinned, at(0)).await).await.unwrap();
+        bank.put(bank.publisher.activation(&loan(), &channel("production"), &pinned, at(0)).await)
+            .await
+            .unwrap();
 
         let source = served(&bank);
         let (documents, artifact, content, foreign, unnamed) = spawn_blocking(move || {
@@ -51,16 +54,26 @@ on_both! {
                 source.data(&shop, &newest, 100).unwrap_err().code,
                 source.data(&tenant(), &newest, 1).unwrap_err().code,
             )
-        }).await.unwrap();
+        })
+        .await
+        .unwrap();
         let chain: Vec<&[u8]> = documents.trust.iter().map(Vec::as_slice).collect();
         let roots = Roots::new(vec![key(ROOT).public()], 1).unwrap();
-        let policy = TrustPolicy::verify_signed(&chain, Anchor::Roots(&roots), &Seen::default(), at(0)).unwrap();
+        let policy =
+            TrustPolicy::verify_signed(&chain, Anchor::Roots(&roots), &Seen::default(), at(0)).unwrap();
         assert_eq!((policy.version(), chain.len()), (2, 2));
         assert_eq!(documents.revocations, Some(revocations(2, json!({}))));
-        assert_eq!((documents.channels.len(), documents.data.len()), (2, 2), "the newest of each, and the named one");
+        assert_eq!(
+            (documents.channels.len(), documents.data.len()),
+            (2, 2),
+            "the newest of each, and the named one"
+        );
         let verified = artifact::verify(artifact, &policy, at(0)).unwrap();
         assert_eq!(verified.manifest().version.to_string(), "1.0.0");
-        assert_eq!((content.as_slice(), foreign, unnamed), (b"{}".as_slice(), RefusalCode::Unreadable, RefusalCode::TooLarge));
+        assert_eq!(
+            (content.as_slice(), foreign, unnamed),
+            (b"{}".as_slice(), RefusalCode::Unreadable, RefusalCode::TooLarge)
+        );
     }
 
     async fn a_tenant_gets_its_own_channels_and_data_only(place) {
@@ -86,9 +99,15 @@ on_both! {
         statements.sort();
         let mut expected = [built.statement(ALICE), built.approval(BOB)];
         expected.sort();
-        assert_eq!((statements.as_slice(), artifact.component), (expected.as_slice(), built.component.clone()));
-        for (policy, image) in [("bank/other", built.image()), ("shop/loan", built.image()), ("bank/loan", Digest::of(b""))] {
-            let refusal = served::artifact(&bank.registry, &policy.parse().unwrap(), image).await.unwrap_err();
+        assert_eq!(
+            (statements.as_slice(), artifact.component),
+            (expected.as_slice(), built.component.clone())
+        );
+        for (policy, image) in
+            [("bank/other", built.image()), ("shop/loan", built.image()), ("bank/loan", Digest::of(b""))]
+        {
+            let refusal =
+                served::artifact(&bank.registry, &policy.parse().unwrap(), image).await.unwrap_err();
             assert_eq!(refusal.code, RefusalCode::Unreadable, "{policy}");
         }
         let config = Built { manifest: b"{\"schemaVersion\":2}".to_vec(), ..built };
@@ -117,7 +136,11 @@ on_both! {
         write.commit().await.unwrap();
         bank.push_image(&Built::of("bank/loan", "2.0.0", "2")).await.unwrap();
         let (after, changed) = served::wait(bank.catalogue(), head, None, MOMENT).await.unwrap();
-        assert_eq!((after, changed), (bank.head().await, false), "new tenants and images are nothing to a host");
+        assert_eq!(
+            (after, changed),
+            (bank.head().await, false),
+            "new tenants and images are nothing to a host"
+        );
         bank.activate("staging", &["1.0.0"]).await.unwrap();
         let (after, changed) = served::wait(bank.catalogue(), head, None, PATIENCE).await.unwrap();
         assert_eq!((after, changed), (bank.head().await, true));
@@ -128,8 +151,13 @@ on_both! {
         bank.publish("1.0.0").await;
         let head = bank.head().await;
         let catalogue = bank.catalogue().clone();
-        let waiting = tokio::spawn(async move { served::wait(&catalogue, head, None, PATIENCE).await.unwrap() });
-        let ready = bank.publisher.activation(&loan(), &channel("staging"), &crate::bank::activation(&["1.0.0"]), at(0)).await.unwrap();
+        let waiting =
+            tokio::spawn(async move { served::wait(&catalogue, head, None, PATIENCE).await.unwrap() });
+        let ready = bank
+            .publisher
+            .activation(&loan(), &channel("staging"), &crate::bank::activation(&["1.0.0"]), at(0))
+            .await
+            .unwrap();
         // Another connection to the same database, as another process has it.
         let elsewhere = place.open().await;
         let mut write = elsewhere.write(change("rita")).await.unwrap();

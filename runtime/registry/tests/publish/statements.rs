@@ -8,8 +8,7 @@ use verdict_registry::catalogue::{CatalogueError, EventKind, Put};
 use verdict_registry::publish::{PublishError, ReadyStatement};
 
 use crate::bank::{
-    ALICE, ALICE_AS_APPROVER, BOB, Bank, Built, CI, DAY, MALLORY, TESTS, code, key,
-    loan, revocations,
+    ALICE, ALICE_AS_APPROVER, BOB, Bank, Built, CI, DAY, MALLORY, TESTS, code, key, loan, revocations,
 };
 use crate::places::at;
 
@@ -36,7 +35,8 @@ on_both! {
         bank.activate("production", &["1.0.0"]).await.unwrap();
         // An OCI client finds them, too.
         let kind = Some(verdict_core::statement::MEDIA_TYPE);
-        let page = bank.registry.referrers(&loan(), built.image(), kind, None, Default::default()).await.unwrap();
+        let page =
+            bank.registry.referrers(&loan(), built.image(), kind, None, Default::default()).await.unwrap();
         assert_eq!(page.items.len(), 3);
         let events = bank.catalogue().events_after(0, None, Default::default()).await.unwrap();
         assert_eq!(events.iter().filter(|event| event.kind == EventKind::StatementAttached).count(), 3);
@@ -60,7 +60,10 @@ on_both! {
         };
         assert_eq!(refused(approval("bank/loan", "1.0.1", statement)).await, RefusalCode::WrongSubject);
         assert_eq!(refused(approval("bank/other", "1.0.0", statement)).await, RefusalCode::WrongSubject);
-        assert_eq!(refused(approval("bank/loan", "1.0.0", Digest::of(b"other"))).await, RefusalCode::WrongSubject);
+        assert_eq!(
+            refused(approval("bank/loan", "1.0.0", Digest::of(b"other"))).await,
+            RefusalCode::WrongSubject
+        );
         assert_eq!(refused(b"nothing".to_vec()).await, RefusalCode::MalformedEnvelope);
         assert_eq!(refused(vec![b' '; (1 << 20) + 1]).await, RefusalCode::TooLarge);
         let untyped = crate::bank::envelope("text/plain", b"hello", &[BOB]);
@@ -72,7 +75,8 @@ on_both! {
         let keys = json!({"keys": [key(BOB).public()]});
         bank.put(bank.publisher.revocations(&revocations(2, keys), at(0)).await).await.unwrap();
         assert_eq!(refused(built.approval(BOB)).await, RefusalCode::KeyRevoked);
-        let late = bank.publisher.statement(&loan(), built.image(), &built.tested(CI, 1), at(200 * DAY)).await;
+        let late =
+            bank.publisher.statement(&loan(), built.image(), &built.tested(CI, 1), at(200 * DAY)).await;
         assert_eq!(code(late), RefusalCode::TrustExpired);
         let page = bank.catalogue().statements(&loan(), built.image(), 0, Default::default()).await.unwrap();
         assert_eq!(page.items.len(), 1, "the author's, and nothing else");
