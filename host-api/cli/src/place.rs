@@ -135,10 +135,9 @@ impl ServerArgs {
     fn open(&self, url: &str, token_file: Option<&Path>) -> Result<Server, Error> {
         let url: ServerUrl = url.parse()?;
         let token = match self.token_file.as_deref().or(token_file) {
-            Some(path) => Some(files::read_text(path, TOKEN_BYTES_MAX)?),
-            None => variable("VERDICT_TOKEN"),
+            Some(path) => Some(token(path)?),
+            None => variable("VERDICT_TOKEN").map(|token| token.parse::<Token>()).transpose()?,
         };
-        let token = token.map(|token| token.parse::<Token>()).transpose()?;
         Ok(Server::new(url, token)?)
     }
 }
@@ -207,7 +206,18 @@ impl Place {
     }
 }
 
+/// Reads a token that a server knows somebody by.
+///
+/// # Errors
+/// When the file cannot be read, or is none of a token.
+pub(crate) fn token(path: &Path) -> Result<Token, Error> {
+    Ok(files::read_text(path, TOKEN_BYTES_MAX)?.parse::<Token>()?)
+}
+
 /// Reads root keys that are pinned.
+///
+/// # Errors
+/// When they cannot be read.
 pub(crate) fn roots(path: &Path) -> Result<Roots, Error> {
     let bytes = files::read(path, u64::try_from(ROOTS_BYTES_MAX).unwrap_or(u64::MAX))?;
     Ok(Roots::parse(&bytes)?)

@@ -13,10 +13,11 @@ use verdict::{Config, Host, Registry};
 use verdict_core::digest::Digest;
 use verdict_core::dsse::Envelope;
 use verdict_core::trust::{
-    ChannelState, DataSnapshot, ROOTS_BYTES_MAX, Revocations, Roots, SignedDocument, TrustPolicy, Which,
+    ChannelState, DataSnapshot, ROOTS_BYTES_MAX, Revocations, Roots, SignedDocument, Which,
 };
 use verdict_registry::{Documents, Layout, Publish, Source as _, Tree};
 
+use super::trust_folder::policy_of;
 use crate::error::{Error, Problem};
 use crate::evaluation;
 use crate::files;
@@ -320,7 +321,7 @@ fn has<T: SignedDocument>(envelopes: &[Vec<u8>], is: impl Fn(T) -> bool) -> bool
 }
 
 fn version_of(envelope: &[u8]) -> Option<u64> {
-    TrustPolicy::parse(Envelope::parse(envelope).ok()?.payload()).ok().map(|policy| policy.version())
+    policy_of(envelope).map(|policy| policy.version())
 }
 
 /// A document that nobody has checked.

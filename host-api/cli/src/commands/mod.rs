@@ -1,10 +1,12 @@
 //! The subcommands, one file each.
 
 mod activate;
+mod api_keys;
 mod approve;
 mod attest;
 mod build;
 mod bundle;
+mod catalogue;
 mod channels;
 mod codes;
 mod compile_worker;
@@ -12,11 +14,13 @@ mod copy;
 mod cosign;
 mod data;
 mod eval;
+mod events;
 mod inspect;
 mod keys;
 mod keys_new;
 mod list;
 mod new;
+mod policies;
 mod promote;
 mod pull;
 mod push;
@@ -25,12 +29,15 @@ mod replay;
 mod revoke;
 mod rollback;
 mod serve;
+mod serve_access;
 mod sign;
 mod tags;
+mod tenants;
 mod test;
 mod trust;
 mod trust_folder;
 mod verify;
+mod versions;
 
 pub(crate) use keys::random_key;
 pub(crate) use trust_folder::Trusted;
@@ -62,6 +69,11 @@ pub(crate) enum Command {
     Channels(channels::Args),
     Data(data::Args),
     Bundle(bundle::Args),
+    Tenants(tenants::Args),
+    Policies(policies::Args),
+    Versions(versions::Args),
+    ApiKeys(api_keys::Args),
+    Events(events::Args),
     Inspect(inspect::Args),
     Eval(eval::Args),
     Test(test::Args),
@@ -101,6 +113,11 @@ impl Command {
             Self::Channels(args) => channels::run(&args),
             Self::Data(args) => data::run(&args),
             Self::Bundle(args) => bundle::run(&args),
+            Self::Tenants(args) => tenants::run(&args),
+            Self::Policies(args) => policies::run(&args),
+            Self::Versions(args) => versions::run(&args),
+            Self::ApiKeys(args) => api_keys::run(&args),
+            Self::Events(args) => return events::run(&args, json),
             Self::Tags(args) => tags::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Eval(args) => eval::run(&args),

@@ -7,21 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::runtime::Handle;
 use verdict::engine::Instances;
 use verdict::{Config, Host, Log, Registry as Followed};
+use verdict_core::key::Role;
 use verdict_core::name::ChannelName;
-use verdict_core::trust::{ROOTS_BYTES_MAX, Roots};
-use verdict_registry::Tree;
 use verdict_registry::catalogue::Catalogue;
+use verdict_registry::publish::Publisher;
 use verdict_registry::repository::Registry;
+use verdict_registry::served::Served;
 use verdict_registry::store::Blobs;
-use verdict_server::{Listen, Options, Server, Tokens};
+use verdict_registry::{Source, Tree, remote};
+use verdict_server::access::Access;
+use verdict_server::{Listen, Options, Server};
 
+use super::serve_access::AccessArgs;
 use crate::error::{Error, Problem};
 use crate::evaluation;
 use crate::exit;
-use crate::files;
-use crate::signer::PassphraseArgs;
+use crate::place;
+use crate::signer::{self, PassphraseArgs};
 
 /// How long a change of a registry may go unnoticed; also when what has expired is looked at again.
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
@@ -33,11 +38,13 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 /// the data again; SIGTERM finishes the open requests. An answer leaves when its record is durable in the log.
 ///
 /// With `--registry` and `--store` it also is an OCI registry, at `/v2/`: every OCI client can push to it and pull from
-/// it, repositories are named TENANT/POLICY, and the tag of a version never changes.
+/// it, repositories are named TENANT/POLICY, and the tag of a version never changes. With `--roots` it takes signed
+/// documents, too, below `/v1/`, and does what they say: its own channels answer.
 #[derive(clap::Args)]
 #[command(after_help = "Example: verdict serve . --trust ../trust.json
 Then:    curl -d '{\"input\": {}}' http://127.0.0.1:8181/v1/tenants/default/policies/loan/decide
-A registry alone: verdict serve --registry catalogue.db --store blobs")]
+A registry: verdict serve --registry catalogue.db --store blobs --roots roots.json --break-glass break-glass.sock
+Another host of it: verdict serve --follow https://verdict.example --roots roots.json --follow-token-file token")]
 pub(crate) struct Args {
     /// The folder with the signed policies; it is searched. Without it there is only the registry
     #[arg(requires = "trust", required_unless_present_any = ["registry", "follow"])]
@@ -45,14 +52,22 @@ pub(crate) struct Args {
     /// The trust file: who may sign what. Not below DIR
     #[arg(long, value_name = "FILE", requires = "dir")]
     trust: Option<PathBuf>,
-    /// Follow a registry in a folder, instead: its channels decide what answers, signed by those whom its trust policy
-    /// names (`verdict trust`, `verdict activate`). Changes are taken up at once
-    #[arg(long, value_name = "DIR", requires = "roots", conflicts_with_all = ["dir", "data"])]
-    follow: Option<PathBuf>,
-    /// The root keys that sign the trust policy of the registry that is followed: a copy of `roots.json` that nobody
-    /// else can write
+    /// Follow a registry, instead: its channels decide what answers, signed by those whom its trust policy names
+    /// (`verdict trust`, `verdict activate`). A folder, or a server: `https://HOST[:PORT]`, `http://…`, `unix:PATH`.
+    /// Changes are taken up at once
+    #[arg(long, value_name = "DIR|URL", requires = "roots", conflicts_with_all = ["dir", "data"])]
+    follow: Option<String>,
+    /// A file with the token that the server which is followed knows this host by
     #[arg(long, value_name = "FILE", requires = "follow")]
+    follow_token_file: Option<PathBuf>,
+    /// The root keys that sign the trust policy of the registry that is followed, and of the one that is served: a copy
+    /// of `roots.json` that nobody else can write
+    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
     roots: Option<PathBuf>,
+    /// The key that signs what `activate`, `promote` and `rollback` with `--by-server` ask for, as the trust policy
+    /// allows it to: a file of role `releaser`. Whoever has this machine has the key
+    #[arg(long, value_name = "FILE", requires_all = ["registry", "roots"])]
+    activation_key: Option<PathBuf>,
     /// The channel of questions that name none, where a registry is followed
     #[arg(long, value_name = "NAME", default_value_t = ChannelName::production())]
     channel: ChannelName,
@@ -63,7 +78,7 @@ pub(crate) struct Args {
     /// credentials of the environment (AWS_…)
     #[arg(long, value_name = "DIR|URL", requires = "registry")]
     store: Option<String>,
-    /// Where to listen: `IP:PORT` or `unix:PATH`. Other addresses than loopback need `--token-file`
+    /// Where to listen: `IP:PORT` or `unix:PATH`. Other addresses than loopback need `--token-file` or `--access`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181")]
     listen: String,
     /// The state folder of this node: its keys, its log and what it has seen. `state` beside the trust file or the roots, if left
@@ -73,9 +88,11 @@ pub(crate) struct Args {
     /// A folder with the tenants' data, `TENANT.json` each. Not below DIR
     #[arg(long, value_name = "DIR", requires = "dir")]
     data: Option<PathBuf>,
-    /// A file with the tokens that callers must show
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
+    /// An origin whose pages may ask, such as `https://console.example`, or `*` for all; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    cors: Vec<String>,
     /// Let callers set the decision time; the record keeps it beside the host's clock
     #[arg(long)]
     allow_decision_time: bool,
@@ -135,35 +152,52 @@ impl From<Pristine> for Instances {
 
 /// Runs the command until it is told to stop. What goes on is logged to stderr; `RUST_LOG` says how much.
 pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
-    const TOKEN_FILE_BYTES_MAX: u64 = 1 << 20;
     start_logging(json);
     let mut options = Options::new(Listen::parse(&args.listen).map_err(|error| unusable(&error))?);
-    if let Some(path) = &args.token_file {
-        let text = files::read_text(path, TOKEN_FILE_BYTES_MAX)?;
-        options.access = Tokens::parse(&text).map_err(|error| unusable(&error))?.into();
-    }
-    let registry = args.registry.clone().zip(args.store.clone());
-    let host = host(args)?;
+    options.cors.clone_from(&args.cors);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| machine(&error))?.block_on(async {
-        if let Some((catalogue, store)) = registry {
-            options.registry = Some(open_registry(&catalogue, &store).await?);
-        }
+    let runtime = runtime.map_err(|error| machine(&error))?;
+    if let (Some(catalogue), Some(store)) = (&args.registry, &args.store) {
+        options.registry = Some(runtime.block_on(open_registry(catalogue, store))?);
+    }
+    options.publisher = publisher(&args, options.registry.as_ref())?;
+    let access = args.access.options()?;
+    let catalogue = options.registry.as_ref().map(|registry| registry.catalogue().clone());
+    let host = host(args, options.registry.as_ref(), runtime.handle())?;
+    runtime.block_on(async {
+        let access = Access::open(access, catalogue, evaluation::compiler()?).await;
+        options.access = access.map_err(|error| unusable(&error))?;
         serve(host, options, json).await
     })
 }
 
+/// What takes signed documents; none where no root keys are pinned.
+fn publisher(args: &Args, registry: Option<&Registry>) -> Result<Option<Publisher>, Error> {
+    let (Some(registry), Some(roots)) = (registry, &args.roots) else { return Ok(None) };
+    let publisher = Publisher::new(registry.clone(), place::roots(roots)?);
+    let Some(path) = &args.activation_key else { return Ok(Some(publisher)) };
+    let key = signer::open_file(path, &args.passphrase)?;
+    if key.role() != Role::Releaser {
+        let message = format!("`{}` is a key of role `{}`", path.display(), key.role());
+        let help = "an activation key is a releaser's: `verdict keys new --role releaser`";
+        return Err(Error::Unusable(Problem::new("key-file", message).help(help)));
+    }
+    Ok(Some(publisher.with_activation_key(key.secret().clone())))
+}
+
 /// None where only a registry is served.
-fn host(args: Args) -> Result<Option<Host>, Error> {
-    let config = match (args.dir, args.trust, args.follow, args.roots) {
-        (Some(dir), Some(trust), ..) => {
-            let state = args.state.unwrap_or_else(|| trust.with_file_name("state"));
-            Config { data: args.data, ..Config::new(dir, trust, state) }
+fn host(args: Args, registry: Option<&Registry>, runtime: &Handle) -> Result<Option<Host>, Error> {
+    let beside = |path: &Path| args.state.clone().unwrap_or_else(|| path.with_file_name("state"));
+    // Whoever is to sign a first trust policy, or the next one, must be able to put it here.
+    let is_own = args.follow.is_none() && registry.is_some();
+    let config = match (&args.dir, &args.trust, &args.roots) {
+        (Some(dir), Some(trust), _) => {
+            Config { data: args.data.clone(), ..Config::new(dir, trust, beside(trust)) }
         }
-        (_, _, Some(follow), Some(roots)) => {
-            let state = args.state.unwrap_or_else(|| roots.with_file_name("state"));
-            Config::following(followed(&follow, &roots)?, state)
-        }
+        (_, _, Some(roots)) => match (source(&args, roots, registry, runtime)?, place::roots(roots)?) {
+            (Some(source), pinned) => Config::following(Followed { source, roots: pinned }, beside(roots)),
+            (None, _) => return Ok(None),
+        },
         _ => return Ok(None),
     };
     let config = Config {
@@ -176,22 +210,35 @@ fn host(args: Args) -> Result<Option<Host>, Error> {
         passphrase: args.passphrase.given()?,
         ..config
     };
-    let host = Host::open(config)?;
+    let host = if is_own { Host::open_untrusting(config)? } else { Host::open(config)? };
     host.follow(FOLLOW_EVERY)?;
     Ok(Some(host))
 }
 
-/// A registry in a folder, and the root keys that are pinned. Whoever writes the registry must not choose those.
-fn followed(folder: &Path, roots: &Path) -> Result<Followed, Error> {
+/// What is followed: a server, a folder, or the registry that is served here.
+fn source(
+    args: &Args,
+    roots: &Path,
+    registry: Option<&Registry>,
+    runtime: &Handle,
+) -> Result<Option<Arc<dyn Source>>, Error> {
+    let Some(follow) = &args.follow else {
+        let served = registry.map(|registry| Served::new(registry.clone(), runtime.clone()));
+        return Ok(served.map(|served| Arc::new(served) as Arc<dyn Source>));
+    };
+    if follow.starts_with("unix:") || follow.contains("://") {
+        let token = args.follow_token_file.as_deref().map(place::token).transpose()?;
+        return Ok(Some(Arc::new(remote::Server::new(follow.parse()?, token)?)));
+    }
+    let folder = Path::new(follow);
     let absolute = |path: &Path| path.canonicalize().map_err(|error| Error::file("read", path, &error));
+    // Whoever writes the registry must not choose whom it is trusted by.
     if absolute(roots)?.starts_with(absolute(folder)?) {
         let message = format!("`{}` is below the registry, which is not trusted", roots.display());
         let help = "copy it elsewhere: it is this host's own word for whom it trusts";
         return Err(Error::Unusable(Problem::new("serve", message).help(help)));
     }
-    let bytes = files::read(roots, u64::try_from(ROOTS_BYTES_MAX).unwrap_or(u64::MAX))?;
-    let roots = Roots::parse(&bytes)?;
-    Ok(Followed { source: Arc::new(Tree::open(folder)?), roots })
+    Ok(Some(Arc::new(Tree::open(folder)?)))
 }
 
 /// A path stands for SQLite.

@@ -9,10 +9,13 @@ use verdict_core::dsse::Envelope;
 use verdict_core::key::{PublicKey, Role};
 use verdict_core::time::Timestamp;
 use verdict_core::trust::{Grant, Roots, Rule, Seen, TRUST_PAYLOAD_TYPE, TrustPolicy};
+use verdict_registry::Publish as _;
+use verdict_registry::remote::Server;
 
-use super::trust_folder::{self, Signed, TrustFolder, unusable};
+use super::trust_folder::{self, Signed, TrustFolder, Trusted, unusable};
 use crate::clock;
 use crate::error::{Error, Problem};
+use crate::place::{Place, ServerArgs};
 use crate::report::{GOOD, Report};
 use crate::signer::{KeyArgs, Signer};
 
@@ -37,6 +40,7 @@ enum TrustCommand {
     Sign(SignArgs),
     Show(ShowArgs),
     Check(CheckArgs),
+    Put(PutArgs),
 }
 
 /// Pin root keys, and sign a first trust policy
@@ -81,22 +85,41 @@ struct SignArgs {
     days: i64,
 }
 
-/// Show who may do what, in a folder or a trust file; nothing is verified
+/// Show who may do what, in a folder, a trust file or on a server; nothing is verified
 #[derive(clap::Args)]
 #[command(after_help = "Example: verdict trust show trust")]
 struct ShowArgs {
-    /// The folder, or a trust file
-    #[arg(default_value = ".")]
-    path: PathBuf,
+    /// The folder, or a trust file; this folder, if no server is named either
+    path: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Check the chain of signed versions and the revocations, as a host does that pins these root keys
 #[derive(clap::Args)]
-#[command(after_help = "Example: verdict trust check trust")]
+#[command(after_help = "Example: verdict trust check trust
+A server: verdict trust check --server https://verdict.example --roots roots.json")]
 struct CheckArgs {
+    /// The folder; this one, if no server is named either
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The root keys that you pin, a copy of `roots.json`, for a server
+    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    roots: Option<PathBuf>,
+}
+
+/// Put what root keys signed onto a server: versions that it does not have, and newer revocations
+///
+/// The root keys stay where they are: sign in a folder, wherever that is, and put what came of it.
+#[derive(clap::Args)]
+#[command(after_help = "Example: verdict trust put trust --server https://verdict.example")]
+struct PutArgs {
     /// The folder
     #[arg(default_value = ".")]
     dir: PathBuf,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Runs the command.
@@ -104,8 +127,9 @@ pub(crate) fn run(args: &Args) -> Result<Report, Error> {
     match &args.command {
         TrustCommand::Init(args) => init(args),
         TrustCommand::Sign(args) => sign(args),
-        TrustCommand::Show(args) => show(&args.path),
-        TrustCommand::Check(args) => check(&args.dir),
+        TrustCommand::Show(args) => show(args),
+        TrustCommand::Check(args) => check(args),
+        TrustCommand::Put(args) => put(args),
     }
 }
 
@@ -256,13 +280,27 @@ fn signed(folder: &TrustFolder, policy: &TrustPolicy, envelope: &Envelope, roots
     report
 }
 
-fn show(path: &Path) -> Result<Report, Error> {
-    let policy =
-        if path.is_dir() { newest_or_draft(&TrustFolder(path))? } else { crate::evaluation::trust(path)? };
+fn show(args: &ShowArgs) -> Result<Report, Error> {
+    let server = if args.path.is_some() { None } else { args.server.find()? };
+    let path = args.path.as_deref().unwrap_or(Path::new("."));
+    let policy = match server {
+        Some((server, _)) => newest_on(&server)?,
+        None if path.is_dir() => newest_or_draft(&TrustFolder(path))?,
+        None => crate::evaluation::trust(path)?,
+    };
     let json = serde_json::from_str::<Value>(&policy.render()).unwrap_or_default();
     let mut report = Report::new(json!({ "verified": false, "policy": json }));
     describe(&mut report, &policy);
     Ok(report)
+}
+
+fn newest_on(server: &Server) -> Result<TrustPolicy, Error> {
+    let chain = server.newest()?.trust;
+    let policies = chain.iter().filter_map(|envelope| trust_folder::policy_of(envelope));
+    policies.max_by_key(TrustPolicy::version).ok_or_else(|| {
+        let problem = Problem::new("trust", format!("`{}` has no trust policy yet", server.url()));
+        Error::Unusable(problem.help("`verdict trust put` puts one there"))
+    })
 }
 
 fn newest_or_draft(folder: &TrustFolder) -> Result<TrustPolicy, Error> {
@@ -324,11 +362,26 @@ fn strings<T: ToString>(values: &[T]) -> Vec<String> {
     values.iter().map(T::to_string).collect()
 }
 
-fn check(dir: &Path) -> Result<Report, Error> {
-    let folder = TrustFolder(dir);
+fn check(args: &CheckArgs) -> Result<Report, Error> {
     let now = clock::now()?;
-    let trusted = folder.verified(now)?;
+    let server = if args.dir.is_some() { None } else { args.server.find()? };
+    let folder = TrustFolder(args.dir.as_deref().unwrap_or(Path::new(".")));
+    let trusted = match &server {
+        Some((server, profile)) => {
+            let roots = Place::pinned(args.roots.as_ref(), profile.as_ref())?;
+            Trusted::verified(&roots, &server.newest()?, now)?
+        }
+        None => folder.verified(now)?,
+    };
     trusted.basis(&Seen::default(), now).check()?;
+    let mut report = checked(&trusted);
+    if server.is_none() && !says_the_same(&folder.draft()?, &trusted.policy)? {
+        report.warn("`trust.json` says something else than the newest signed version; `verdict trust sign` makes it count");
+    }
+    Ok(report)
+}
+
+fn checked(trusted: &Trusted) -> Report {
     let policy = &trusted.policy;
     let mut report = Report::new(json!({
         "ok": true, "version": policy.version(), "digest": policy.digest(), "expires": policy.expires(),
@@ -346,8 +399,39 @@ fn check(dir: &Path) -> Result<Report, Error> {
             format!("{count} entries, sequence {}, until {}", document.sequence, document.expires),
         );
     }
-    if !says_the_same(&folder.draft()?, policy)? {
-        report.warn("`trust.json` says something else than the newest signed version; `verdict trust sign` makes it count");
+    report
+}
+
+fn put(args: &PutArgs) -> Result<Report, Error> {
+    let (folder, server) = (TrustFolder(&args.dir), args.server.required()?);
+    // What no host would take is not put where hosts find it.
+    let trusted = folder.verified(clock::now()?)?;
+    let there = server.newest()?;
+    let version = |envelope: &Vec<u8>| trust_folder::policy_of(envelope).map(|policy| policy.version());
+    let newest = there.trust.iter().filter_map(version).max().unwrap_or(0);
+    let mut versions = Vec::new();
+    for signed in folder.chain()?.into_iter().filter(|signed| signed.version > newest) {
+        server.put_trust(signed.version, &signed.bytes)?;
+        versions.push(signed.version);
+    }
+    let own = trusted.revocations.as_ref().map(|revocations| revocations.document().sequence);
+    let theirs = there.revocations.as_deref().and_then(trust_folder::sequence_of);
+    let revocations = own.filter(|_| own > theirs);
+    if let (Some(_), Some(envelope)) = (revocations, folder.revocations()?) {
+        server.put_revocations(&envelope)?;
+    }
+    let mut report = Report::new(
+        json!({ "server": server.url().to_string(), "versions": versions, "revocations": revocations }),
+    );
+    report.row("server", server.url());
+    for version in &versions {
+        report.row("put", format!("version {version} of the trust policy"));
+    }
+    if let Some(sequence) = revocations {
+        report.row("put", format!("revocations, sequence {sequence}"));
+    }
+    if versions.is_empty() && revocations.is_none() {
+        report.line("it has all of it already");
     }
     Ok(report)
 }

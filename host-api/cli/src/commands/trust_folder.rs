@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use verdict_core::dsse::{ENVELOPE_BYTES_MAX, Envelope};
 use verdict_core::time::Timestamp;
 use verdict_core::trust::{
-    Anchor, Basis, CHAIN_MAX, ROOTS_BYTES_MAX, Revocations, Roots, Seen, TRUST_BYTES_MAX, TrustPolicy,
-    Verified,
+    Anchor, Basis, CHAIN_MAX, ROOTS_BYTES_MAX, Revocations, Roots, Seen, SignedDocument as _,
+    TRUST_BYTES_MAX, TrustPolicy, Verified,
 };
 use verdict_registry::Documents;
 
@@ -159,6 +159,17 @@ pub(super) fn verified_policy(
 ) -> Result<TrustPolicy, Error> {
     let envelopes: Vec<_> = chain.iter().map(Vec::as_slice).collect();
     Ok(TrustPolicy::verify_signed(&envelopes, Anchor::Roots(roots), &Seen::default(), now)?)
+}
+
+/// The trust policy in an envelope that nobody has checked.
+pub(super) fn policy_of(envelope: &[u8]) -> Option<TrustPolicy> {
+    TrustPolicy::parse(Envelope::parse(envelope).ok()?.payload()).ok()
+}
+
+/// The sequence of revocations that nobody has checked.
+pub(super) fn sequence_of(envelope: &[u8]) -> Option<u64> {
+    let list = Revocations::parse(Envelope::parse(envelope).ok()?.payload()).ok()?;
+    Some(list.sequence)
 }
 
 /// `now`, or the last moment before `expires`: what has expired is still what follows it goes on from.

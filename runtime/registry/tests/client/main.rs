@@ -11,6 +11,7 @@ mod between;
 mod hostile;
 mod interrupted;
 mod peers;
+mod servers;
 mod tools;
 
 use std::path::{Path, PathBuf};
