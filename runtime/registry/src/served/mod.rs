@@ -54,7 +54,8 @@ pub async fn documents(
     Ok((head, documents))
 }
 
-/// Whether what an event tells of may change what a host does.
+/// Whether an event tells of one of the [`Documents`]. That there is a new statement, say, lets nothing answer before a
+/// channel names its version; the rare host that waits for one finds it when it looks again.
 pub fn concerns_hosts(kind: EventKind) -> bool {
     matches!(
         kind,
@@ -62,11 +63,10 @@ pub fn concerns_hosts(kind: EventKind) -> bool {
             | EventKind::RevocationsChanged
             | EventKind::ChannelChanged
             | EventKind::DataChanged
-            | EventKind::StatementAttached
     )
 }
 
-/// Waits until something happened after event `after` that may change what a host does, at most `patience`. The number
+/// Waits until one of the documents changed after event `after`, at most `patience`. The number
 /// of the last event that was looked at, and whether there was one.
 ///
 /// # Errors

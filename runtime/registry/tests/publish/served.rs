@@ -134,12 +134,12 @@ on_both! {
         let mut write = bank.write().await;
         write.create_tenant(&"shop".parse().unwrap(), "").await.unwrap();
         write.commit().await.unwrap();
-        bank.push_image(&Built::of("bank/loan", "2.0.0", "2")).await.unwrap();
+        bank.publish("2.0.0").await;
         let (after, changed) = served::wait(bank.catalogue(), head, None, MOMENT).await.unwrap();
         assert_eq!(
             (after, changed),
             (bank.head().await, false),
-            "new tenants and images are nothing to a host"
+            "new tenants, images and statements are nothing to a host"
         );
         bank.activate("staging", &["1.0.0"]).await.unwrap();
         let (after, changed) = served::wait(bank.catalogue(), head, None, PATIENCE).await.unwrap();
