@@ -1,4 +1,5 @@
 //! What the test programs share.
 
+pub mod access;
 pub mod server;
 pub mod suites;

@@ -88,6 +88,14 @@ impl Journal {
 }
 
 #[cfg(test)]
+impl Journal {
+    /// As after a failure.
+    pub(super) fn fail(&self) {
+        drop(self.file.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

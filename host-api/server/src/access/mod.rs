@@ -26,6 +26,8 @@ mod jwt;
 mod keys;
 mod policy;
 mod principal;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::borrow::Cow;

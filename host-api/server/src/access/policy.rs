@@ -38,7 +38,7 @@ pub(super) struct Loaded {
     name: PolicyName,
     component: Digest,
     /// Asked about changes.
-    recorded: Host,
+    pub(super) recorded: Host,
     /// Asked about the rest, without a log: a read waits for no disk.
     unrecorded: Host,
 }
