@@ -6,7 +6,8 @@ use verdict::core::name::Tenant;
 
 use super::principal::Role;
 
-/// Everything that the access policy is asked about.
+/// Everything that the access policy is asked about, as tests compare it with the policy and with the routes.
+#[cfg(test)]
 pub(crate) const ACTIONS: &[&str] = &[
     "tenant.list",
     "tenant.read",
@@ -61,7 +62,7 @@ const RESOURCE_BYTES_MAX: usize = 1_024;
 /// What a principal wants to do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Action<'a> {
-    /// One of [`ACTIONS`].
+    /// One of those that the access policy knows.
     pub(crate) name: &'static str,
     /// Whose it is; none for what belongs to no tenant.
     pub(crate) tenant: Option<&'a Tenant>,

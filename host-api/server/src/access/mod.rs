@@ -16,8 +16,6 @@
 //! # }
 //! ```
 
-#![allow(dead_code, unused_imports, reason = "the routes come next")]
-
 mod action;
 mod break_glass;
 mod denial;
@@ -56,11 +54,13 @@ pub use jwt::JwtOptions;
 pub use policy::AccessPolicy;
 pub use tokens::{TokenError, Tokens};
 
-pub(crate) use action::{ACTIONS, Action};
+#[cfg(test)]
+pub(crate) use action::ACTIONS;
+pub(crate) use action::Action;
 pub(crate) use break_glass::{bind, is_owner};
 pub(crate) use denial::Denial;
 pub(crate) use keys::ApiKey;
-pub(crate) use principal::{Kind, Principal, Role, RoleError};
+pub(crate) use principal::{Kind, Principal, Role};
 
 /// The tenant of the access policy. Nothing of it can be reached through the API.
 const SYSTEM: &str = "system";

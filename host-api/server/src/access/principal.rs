@@ -179,6 +179,7 @@ impl Principal {
         self.tenant.as_ref()
     }
 
+    #[cfg(test)]
     pub(crate) const fn roles(&self) -> &BTreeSet<Role> {
         &self.roles
     }

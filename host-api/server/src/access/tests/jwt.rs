@@ -328,7 +328,7 @@ async fn keys_that_are_not_for_checking_signatures_do_not_count() {
         with("crv", json!("X25519")),
         nameless,
     ] {
-        assert!(of_file(&folder, &set(&[jwk.clone()])).await.is_err(), "{jwk}");
+        assert!(of_file(&folder, &set(std::slice::from_ref(&jwk))).await.is_err(), "{jwk}");
         // Beside one that can be used it is left out.
         let checker = of_file(&folder, &set(&[jwk.clone(), Signer::ed().jwk("other")])).await.unwrap();
         assert!(checker.principal(&key.about("k", &claims())).await.is_err(), "{jwk}");
