@@ -106,3 +106,13 @@ async fn a_database_that_cannot_be_reached_is_an_error_without_its_password() {
     let error = Catalogue::open("sqlite:/nonexistent/catalogue.db").await.unwrap_err();
     assert!(matches!(error, CatalogueError::Database(_)), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speaks_tls_to_postgres_and_checks_its_certificate() {
+    let Some(server) = crate::places::Tls::start() else { return };
+    let trusted = server.url(&format!("sslmode=verify-full&sslrootcert={}", server.certificate().display()));
+    let catalogue = Catalogue::open(&trusted).await.unwrap();
+    assert_eq!(catalogue.event_head().await.unwrap(), 0);
+    let unknown = Catalogue::open(&server.url("sslmode=verify-full")).await.unwrap_err();
+    assert!(matches!(unknown, CatalogueError::Database(_)), "{unknown}");
+}

@@ -34,13 +34,38 @@ impl Place {
     pub(crate) async fn postgres() -> Option<Self> {
         static SERVER: OnceLock<Option<Server>> = OnceLock::new();
         static DATABASES: AtomicU32 = AtomicU32::new(0);
-        let server = SERVER.get_or_init(Server::start).as_ref()?;
+        let server = SERVER.get_or_init(|| Server::start(None)).as_ref()?;
         let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         let mut connection = PgConnection::connect(&server.url("postgres")).await.unwrap();
         let create = format!("CREATE DATABASE {name} TEMPLATE template0");
         connection.execute(AssertSqlSafe(create)).await.unwrap();
         connection.close().await.unwrap();
         Some(Self { url: server.url(&name), is_postgres: true, _folder: None })
+    }
+}
+
+/// A PostgreSQL that speaks TLS, with a certificate that only it knows.
+pub(crate) struct Tls(Server, u16);
+
+impl Tls {
+    /// None, and a message, where there is no PostgreSQL or no `openssl`.
+    pub(crate) fn start() -> Option<Self> {
+        if Command::new("openssl").arg("version").output().is_err() {
+            writeln!(std::io::stderr(), "TLS to PostgreSQL is not tested: there is no `openssl`").unwrap();
+            return None;
+        }
+        // Free a moment ago; a program that takes it meanwhile makes the test fail, and say so.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Some(Self(Server::start(Some(port))?, port))
+    }
+
+    /// The database by TCP, and what else its address says.
+    pub(crate) fn url(&self, more: &str) -> String {
+        format!("postgres://verdict@localhost:{}/postgres?{more}", self.1)
+    }
+
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.0.folder.join("cert.pem")
     }
 }
 
@@ -84,10 +109,17 @@ trap '' INT TERM HUP
 finish() { "$BIN/pg_ctl" -D "$FOLDER/data" -m immediate -w -t 30 stop >/dev/null 2>&1; cd /; rm -rf "$FOLDER"; }
 make() { timeout 120 "$BIN/initdb" -D "$FOLDER/data" -U verdict -A trust -E UTF8 --no-sync "$@" >"$FOLDER/log" 2>&1; }
 cd "$FOLDER"
+listen='-c listen_addresses='
+if [ -n "$TLS_PORT" ]; then # a certificate of its own making
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost -addext basicConstraints=CA:FALSE -keyout "$FOLDER/key.pem" -out "$FOLDER/cert.pem" >"$FOLDER/log" 2>&1 \
+    || { cat "$FOLDER/log" >&2; finish; exit 1; }
+  listen="-c listen_addresses=localhost -p $TLS_PORT -c ssl=on -c ssl_cert_file=$FOLDER/cert.pem -c ssl_key_file=$FOLDER/key.pem"
+fi
 make --locale=C.UTF-8 --locale-provider=icu --icu-locale=en-US || { rm -rf "$FOLDER/data"; make --locale=C.UTF-8; } \
   || { cat "$FOLDER/log" >&2; finish; exit 1; }
 timeout 90 "$BIN/pg_ctl" -D "$FOLDER/data" -l "$FOLDER/log" -w -t 60 \
-  -o "-k $FOLDER -c listen_addresses= -c max_connections=200 -c fsync=off" start >/dev/null 2>&1 \
+  -o "-k $FOLDER $listen -c max_connections=200 -c fsync=off" start >/dev/null 2>&1 \
   || { cat "$FOLDER/log" >&2; finish; exit 1; }
 echo ready
 cat >/dev/null
@@ -97,7 +129,8 @@ finish
 const NOBODY: u32 = 65_534;
 
 impl Server {
-    fn start() -> Option<Self> {
+    /// Listens on a socket in its folder, and with TLS on a port if one is given.
+    fn start(tls_port: Option<u16>) -> Option<Self> {
         let Some(binaries) = binaries() else {
             // Not by a macro, whose output the test harness would keep to itself.
             let why = "neither /usr/local/bin nor /usr/lib/postgresql/*/bin has initdb and pg_ctl";
@@ -119,7 +152,8 @@ impl Server {
             command.args(["-c", SCRIPT]);
             command
         };
-        command.env("BIN", binaries).env("FOLDER", &folder);
+        let tls_port = tls_port.map(|port| port.to_string()).unwrap_or_default();
+        command.env("BIN", binaries).env("FOLDER", &folder).env("TLS_PORT", tls_port);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut shell = command.spawn().unwrap();
         let input = shell.stdin.take().unwrap();
