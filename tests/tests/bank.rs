@@ -25,7 +25,9 @@ fn a_bank_publishes_approves_promotes_rolls_back_and_is_audited() {
         said.contains(r#""version":"1.1.0","channel":"production","weight":1,"reverted":true"#),
         "{said}"
     );
-    let states = said.lines().filter(|line| line.starts_with("bank/loan@production")).count();
+    let (_, seen) = said.split_once("What the auditor sees").unwrap();
+    let states = seen.lines().filter(|line| line.starts_with("bank/loan@production")).count();
     assert_eq!(states, 4, "{said}");
+    assert_eq!(seen.lines().filter(|line| line.contains("channel.changed")).count(), 5, "{said}");
     assert!(said.trim_end().ends_with("bank: done"), "{said}");
 }

@@ -83,10 +83,22 @@ impl PlaceArgs {
     /// # Errors
     /// When it cannot be read, or what names it cannot be used.
     pub(crate) fn open(&self) -> Result<Place, Error> {
+        self.find(|folder| Ok(Tree::open(folder)?))
+    }
+
+    /// Opens the registry, and makes the folder if it is missing.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the folder cannot be made.
+    pub(crate) fn create(&self) -> Result<Place, Error> {
+        self.find(|folder| Ok(Tree::create(folder)?))
+    }
+
+    fn find(&self, folder: impl FnOnce(&Path) -> Result<Tree, Error>) -> Result<Place, Error> {
         let server = if self.registry.is_some() { None } else { self.server.find()? };
         match server {
             Some((server, roots)) => Ok(Place::Server(server, roots)),
-            None => Ok(Place::Folder(Tree::open(self.registry.as_deref().unwrap_or(Path::new(".")))?)),
+            None => Ok(Place::Folder(folder(self.registry.as_deref().unwrap_or(Path::new(".")))?)),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use verdict_core::digest::Digest;
 use verdict_registry::Summary;
 use verdict_registry::remote::{
-    Moved, Place, Progress, ProgressFn, Remote, RemoteError, RemoteOptions, Server,
+    Moved, Place, Progress, ProgressFn, RegistryHost, Remote, RemoteError, RemoteOptions, Server,
 };
 
 use crate::builds;
@@ -44,10 +44,18 @@ impl RemoteArgs {
         W: Future<Output = Result<T, RemoteError>>,
     {
         match server {
-            Some(server) => run(|progress| server.remote(progress), work),
+            Some(server) => with_server(server, work),
             None => self.run(work),
         }
     }
+}
+
+/// Runs work that speaks to the repositories of a server, as [`RemoteArgs::run`] does.
+pub(crate) fn with_server<T, W>(server: &Server, work: impl FnOnce(Remote) -> W) -> Result<T, Error>
+where
+    W: Future<Output = Result<T, RemoteError>>,
+{
+    run(|progress| server.remote(progress), work)
 }
 
 fn run<T, W>(
@@ -134,7 +142,7 @@ impl From<RemoteError> for Error {
     fn from(error: RemoteError) -> Self {
         let problem = Problem::new(error.code(), error.to_string()).help(error.remedy());
         match error {
-            RemoteError::Problem { problem, .. } => said_no(&problem),
+            RemoteError::Problem { host, problem } => said_no(&host, &problem),
             RemoteError::Refused(refusal) => refusal.into(),
             RemoteError::Folder(error) => error.into(),
             RemoteError::Published { .. } | RemoteError::OtherVersion { .. } => Self::Refused(problem),
@@ -154,8 +162,9 @@ impl From<RemoteError> for Error {
 }
 
 /// What a server refuses, under its own code: by a check, because it cannot be asked so, or because it cannot now.
-fn said_no(said: &verdict_registry::remote::Problem) -> Error {
-    let problem = Problem::new(said.code.clone(), said.to_string());
+fn said_no(host: &RegistryHost, said: &verdict_registry::remote::Problem) -> Error {
+    let message = format!("the server `{host}` refuses {}: {}", said.request, said.message);
+    let problem = Problem::new(said.code.clone(), message);
     let help = match said.correlation.as_str() {
         "" => said.remedy().to_owned(),
         id => format!("{}; request {id}", said.remedy()),

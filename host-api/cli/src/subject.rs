@@ -64,9 +64,17 @@ fn named(text: &str) -> Option<(PolicyName, Version)> {
 
 /// What the author of a version signed, if all who say that they are this version agree.
 fn in_registry(place: &Place, policy: &PolicyName, version: &Version) -> Result<(Digest, Statement), Error> {
-    let mut found = Vec::new();
+    let (mut found, mut refused) = (Vec::new(), None);
     for candidate in place.publish().candidates(policy, version)? {
-        let (digest, statement) = builds::signed(&candidate?)?;
+        let artifact = match candidate {
+            Ok(artifact) => artifact,
+            // It may be another version altogether.
+            Err(refusal) => {
+                refused = Some(refusal.to_string());
+                continue;
+            }
+        };
+        let (digest, statement) = builds::signed(&artifact)?;
         if statement.manifest().policy == *policy && statement.manifest().version == *version {
             found.push((digest, statement));
         }
@@ -79,7 +87,8 @@ fn in_registry(place: &Place, policy: &PolicyName, version: &Version) -> Result<
     }
     found.pop().ok_or_else(|| {
         let message = format!("`{place}` holds no version {version} of `{policy}`");
-        Error::Unusable(Problem::new("unknown-version", message).help("check the name, or push it first"))
+        let help = refused.unwrap_or_else(|| "check the name, or push it first".into());
+        Error::Unusable(Problem::new("unknown-version", message).help(help))
     })
 }
 

@@ -10,18 +10,20 @@ use clap::Subcommand;
 use serde_json::json;
 use tar::{Archive, Builder, EntryType, Header};
 use verdict::{Config, Host, Registry};
+use verdict_core::artifact::UnverifiedArtifact;
 use verdict_core::digest::Digest;
 use verdict_core::dsse::Envelope;
-use verdict_core::trust::{
-    ChannelState, DataSnapshot, ROOTS_BYTES_MAX, Revocations, Roots, SignedDocument, Which,
-};
-use verdict_registry::{Documents, Layout, Publish, Source as _, Tree};
+use verdict_core::name::PolicyName;
+use verdict_core::trust::{ChannelState, DataSnapshot, Release, Revocations, SignedDocument, Which};
+use verdict_registry::remote::{self, Server};
+use verdict_registry::{Documents, Layout, Publish, Tree};
 
 use super::trust_folder::policy_of;
 use crate::error::{Error, Problem};
 use crate::evaluation;
 use crate::files;
-use crate::place::PlaceArgs;
+use crate::place::{self, Place, PlaceArgs};
+use crate::remote::with_server;
 use crate::report::{GOOD, Report};
 
 /// The most that is read from a bundle: bytes, and files.
@@ -74,15 +76,14 @@ struct VerifyArgs {
     roots: PathBuf,
 }
 
-/// Check a bundle, and put what it holds into a registry; what is there stays
+/// Check a bundle, and put what it holds into a registry, a folder made if it is not there; what is newer there stays
 #[derive(clap::Args)]
 #[command(after_help = "Example: verdict bundle load bank.tar --roots roots.json --registry registry")]
 struct LoadArgs {
     #[command(flatten)]
     verify: VerifyArgs,
-    /// The registry: a folder, made if it is not there
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    registry: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 /// Runs the command.
@@ -95,8 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, Error> {
         }
         BundleCommand::Load(args) => {
             let held = Held::open(&args.verify)?;
-            let tree = Tree::create(&args.registry)?;
-            merge(&held.tree, &tree)?;
+            merge(&held.tree, &args.place.create()?)?;
             Ok(held.report("loaded"))
         }
     }
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, Error> {
 fn save(args: &SaveArgs) -> Result<Report, Error> {
     let from = args.place.open()?;
     let folder = temporary()?;
-    let bundle = Tree::create(folder.path())?;
+    let bundle = Place::Folder(Tree::create(folder.path())?);
     merge(from.publish(), &bundle)?;
     if let Some(path) = &args.checkpoint {
         files::write(&folder.path().join(CHECKPOINT), &files::read(path, 1 << 20)?)?;
@@ -171,8 +171,8 @@ impl Held {
         let unpacked = folder.path().join("bundle");
         files::create_folder(&unpacked)?;
         unpack(&args.file, &unpacked)?;
-        let bytes = files::read(&args.roots, u64::try_from(ROOTS_BYTES_MAX).unwrap_or(u64::MAX))?;
-        let registry = Registry { source: Arc::new(Tree::open(&unpacked)?), roots: Roots::parse(&bytes)? };
+        let roots = place::roots(&args.roots)?;
+        let registry = Registry { source: Arc::new(Tree::open(&unpacked)?), roots };
         let config = Config {
             compiler: evaluation::compiler()?,
             ..Config::following(registry, folder.path().join("state"))
@@ -258,61 +258,99 @@ fn is_plain(part: &str) -> bool {
     !part.is_empty() && !part.starts_with("..") && part != "." && part.bytes().all(allowed)
 }
 
-/// Puts what the newest documents of one registry name into another one. What names comes after what it names, and what
-/// is newer there stays.
-fn merge(from: &dyn Publish, to: &Tree) -> Result<(), Error> {
-    let Documents { trust, revocations, channels, data } = from.newest()?;
-    for envelope in &channels {
+/// Puts what the newest documents of one registry name into another one. Whom to believe comes first, for what comes
+/// after may be checked by it; what names comes after what it names; and what is newer there stays.
+fn merge(from: &dyn Publish, to: &Place) -> Result<(), Error> {
+    let documents = from.newest()?;
+    merge_trust(&documents, to.publish())?;
+    for envelope in &documents.channels {
         let state: ChannelState = read(envelope)?;
         let shares = (0..state.versions.len()).map(Which::Share).chain([Which::Shadow]);
         for release in shares.filter_map(|which| state.release(which)) {
             let mut artifact = from.artifact(&state.policy, &release.image)?;
             artifact.statements.sort_by_key(|statement| Digest::of(statement));
-            match to.layout(&release.image) {
-                Ok(there) => {
-                    for statement in &artifact.statements {
-                        there.attach_statement(statement)?;
-                    }
-                }
-                Err(_) => {
-                    let (policy, version) = (&state.policy, &release.version);
-                    let path = format!("artifacts/{}/{}/{version}", policy.tenant(), policy.name());
-                    Layout::store(&to.path().join(path), &artifact)?;
-                }
+            match to {
+                Place::Folder(tree) => keep(tree, &state.policy, &release, &artifact)?,
+                Place::Server(server, _) => push(server, &state.policy, &artifact)?,
             }
         }
     }
-    for envelope in &data {
-        let snapshot: DataSnapshot = read(envelope)?;
-        let there = to.data_snapshots(&snapshot.tenant)?;
-        if !has(&there, |there: DataSnapshot| there.sequence == snapshot.sequence) {
-            let content = from.data(&snapshot.tenant, &snapshot.digest, CONTENT_BYTES_MAX)?;
-            to.put_data(&snapshot.tenant, snapshot.sequence, envelope, &content)?;
-        }
-    }
-    let there = to.documents()?;
-    let newest = there.trust.iter().filter_map(|envelope| version_of(envelope)).max().unwrap_or(0);
-    for (envelope, version) in trust.iter().filter_map(|envelope| Some((envelope, version_of(envelope)?))) {
-        if version > newest {
-            to.put_trust(version, envelope)?;
-        }
-    }
-    if let Some(envelope) = &revocations {
-        let next: Revocations = read(envelope)?;
-        if !has(&there.revocations.into_iter().collect::<Vec<_>>(), |there: Revocations| {
-            there.sequence >= next.sequence
-        }) {
-            to.put_revocations(envelope)?;
-        }
-    }
-    for envelope in &channels {
+    merge_data(from, &documents, to)?;
+    for envelope in &documents.channels {
         let state: ChannelState = read(envelope)?;
-        let there = to.channel_states(&state.policy, &state.channel)?;
+        let there = to.publish().channel_states(&state.policy, &state.channel, 1)?;
         if !has(&there, |there: ChannelState| there.sequence >= state.sequence) {
-            to.put_channel(&state.policy, &state.channel, state.sequence, envelope)?;
+            to.publish().put_channel(&state.policy, &state.channel, state.sequence, envelope)?;
         }
     }
     Ok(())
+}
+
+fn merge_trust(documents: &Documents, to: &dyn Publish) -> Result<(), Error> {
+    let there = to.newest()?;
+    let newest = there.trust.iter().filter_map(|envelope| version_of(envelope)).max().unwrap_or(0);
+    for envelope in &documents.trust {
+        if let Some(version) = version_of(envelope).filter(|version| *version > newest) {
+            to.put_trust(version, envelope)?;
+        }
+    }
+    let Some(envelope) = &documents.revocations else { return Ok(()) };
+    let next: Revocations = read(envelope)?;
+    let there: Vec<_> = there.revocations.into_iter().collect();
+    if !has(&there, |there: Revocations| there.sequence >= next.sequence) {
+        to.put_revocations(envelope)?;
+    }
+    Ok(())
+}
+
+fn merge_data(from: &dyn Publish, documents: &Documents, to: &Place) -> Result<(), Error> {
+    let snapshots = documents.data.iter().map(|envelope| Ok((read::<DataSnapshot>(envelope)?, envelope)));
+    let mut snapshots = snapshots.collect::<Result<Vec<_>, Error>>()?;
+    snapshots.sort_by_key(|(snapshot, _)| snapshot.sequence);
+    for (snapshot, envelope) in snapshots {
+        let DataSnapshot { tenant, sequence, digest, .. } = &snapshot;
+        let is_here = |there: DataSnapshot| match to {
+            Place::Folder(_) => there.sequence == *sequence,
+            // It takes none that is older than its newest.
+            Place::Server(..) => there.sequence >= *sequence,
+        };
+        if !has(&to.publish().data_snapshots(tenant, usize::MAX)?, is_here) {
+            let content = from.data(tenant, digest, CONTENT_BYTES_MAX)?;
+            to.publish().put_data(tenant, *sequence, envelope, &content)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts an artifact into a folder, or what is said about it, where the folder has it.
+fn keep(
+    tree: &Tree,
+    policy: &PolicyName,
+    release: &Release,
+    artifact: &UnverifiedArtifact,
+) -> Result<(), Error> {
+    match tree.layout(&release.image) {
+        Ok(there) => {
+            for statement in &artifact.statements {
+                there.attach_statement(statement)?;
+            }
+        }
+        Err(_) => {
+            let path = format!("artifacts/{}/{}/{}", policy.tenant(), policy.name(), release.version);
+            Layout::store(&tree.path().join(path), artifact)?;
+        }
+    }
+    Ok(())
+}
+
+/// Pushes an artifact, with what is said about it, to a server.
+fn push(server: &Server, policy: &PolicyName, artifact: &UnverifiedArtifact) -> Result<(), Error> {
+    let folder = temporary()?;
+    let path = folder.path().join("artifact");
+    Layout::store(&path, artifact)?;
+    let to = remote::Place::Registry(server.repository(policy)?.untagged());
+    let from = remote::Place::Folder(path);
+    with_server(server, async |remote| remote.copy(&from, &to, false).await).map(drop)
 }
 
 /// Whether a document that can be read is such a one.

@@ -112,7 +112,7 @@ pub enum RemoteError {
     #[error(transparent)]
     Folder(RegistryError),
     /// A server of ours said no, and why.
-    #[error("the server `{host}` refuses to {problem}")]
+    #[error("the server `{host}` refuses {problem}")]
     Problem {
         /// Which server.
         host: RegistryHost,

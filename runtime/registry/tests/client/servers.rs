@@ -119,7 +119,7 @@ fn a_refusal_is_told_as_the_server_tells_it_and_not_tried_again() {
         let error = scripted.server.put_revocations(b"{}").unwrap_err();
         let RegistryError::Remote(error) = error else { panic!("{error:?}") };
         assert!(
-            error.to_string().contains(&format!("PUT /v1/revocations: one of two [2J ({code})")),
+            error.to_string().contains(&format!("refuses PUT /v1/revocations: one of two [2J ({code})")),
             "{error}"
         );
         assert!(!format!("{error} {error:?}").contains("s3cret"));

@@ -182,17 +182,18 @@ impl Server {
         if is_good { Ok(answer) } else { Err(self.inner.wire.complaint(call, &answer)) }
     }
 
-    /// An address below the server's: each segment and each value of the query is taken as it is.
+    /// The path of something on the server: each segment and each value of the query is taken as it is.
     fn address(&self, segments: &[&str], query: &[(&str, &str)]) -> String {
         let mut url = self.inner.base.clone();
         // Fails only for addresses that have no path.
         if let Ok(mut path) = url.path_segments_mut() {
             path.clear().extend(segments);
         }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+        if query.is_empty() {
+            return url.path().to_owned();
         }
-        url.into()
+        url.query_pairs_mut().extend_pairs(query);
+        format!("{}?{}", url.path(), url.query().unwrap_or_default())
     }
 
     /// An answer that is to be JSON of this form.
@@ -250,7 +251,8 @@ impl Server {
     /// Asks once for what came after what was read last; whether there is something.
     fn news(&self, patience: Duration) -> Result<bool, RemoteError> {
         let after = self.last().as_ref().map_or(0, |read| read.event).to_string();
-        let seconds = patience.as_secs().to_string();
+        // Whole seconds, and rather one too long than an instant in which nobody waits.
+        let seconds = patience.as_millis().div_ceil(1_000).to_string();
         let call = self.documents_call(&[("after", &after), ("wait", &seconds)]);
         let answer = self.block(self.inner.wire.send_once(&call))?;
         let answer = self.good(&call, answer)?;
@@ -309,10 +311,8 @@ impl Source for Server {
             if left.is_zero() {
                 return;
             }
-            let asked = if left.as_secs() == 0 { Ok(false) } else { self.news(left.min(WAIT_MAX)) };
-            match asked {
+            match self.news(left.min(WAIT_MAX)) {
                 Ok(true) => return,
-                Ok(false) if left.as_secs() == 0 => std::thread::sleep(left),
                 Ok(false) => again = AGAIN_MIN,
                 Err(_) => {
                     std::thread::sleep(again.min(left));
