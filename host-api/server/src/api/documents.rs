@@ -102,17 +102,24 @@ pub(super) fn put_status(put: Put) -> StatusCode {
     if put == Put::Created { StatusCode::CREATED } else { StatusCode::OK }
 }
 
+fn missing(name: &DocumentName) -> Problem {
+    Problem::not_found(format!("there is no document `{name}`"))
+}
+
 /// The newest document of a name.
 pub(super) async fn newest(catalogue: &Catalogue, asked: &Asked, name: &DocumentName) -> Answered {
-    let missing = || Problem::not_found(format!("there is no document `{name}`"));
-    let entry = catalogue.document(name).await?.ok_or_else(missing)?;
+    let entry = catalogue.document(name).await?.ok_or_else(|| missing(name))?;
     let sequence = entry.sequence;
     Ok(Answer::ok(&DocumentView::new(entry)).numbered(sequence).unless_seen(asked))
 }
 
 /// The documents of a name, the newest first.
 pub(super) async fn history(catalogue: &Catalogue, name: &DocumentName, paging: &Paging) -> Answered {
-    let page = catalogue.document_history(name, paging.after()?, paging.limit()?).await?;
+    let after = paging.after()?;
+    let page = catalogue.document_history(name, after, paging.limit()?).await?;
+    if page.items.is_empty() && after.is_none() {
+        return Err(missing(name).into());
+    }
     Ok(Answer::ok(&Items::of(page, |entry| entry.sequence.to_string(), DocumentView::new)))
 }
 

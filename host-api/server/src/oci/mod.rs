@@ -26,7 +26,7 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use verdict::core::name::{PolicyName, Tenant};
 use verdict::core::time::Timestamp;
-use verdict::registry::catalogue::Change;
+use verdict::registry::catalogue::{Catalogue, CatalogueError, Change, Limit};
 use verdict::registry::repository::{Registry, RepositoryError};
 
 use crate::access::{Access, Action, Denial, Origin, Principal};
@@ -229,6 +229,22 @@ pub(crate) async fn collect(registry: Registry) {
         match registry.collect(now(), GRACE).await {
             Ok(collected) => tracing::info!(?collected, "collected garbage"),
             Err(error) => tracing::error!(%error, "collecting garbage failed; it is tried again"),
+        }
+        if let Err(error) = forget(registry.catalogue()).await {
+            tracing::error!(%error, "answers that are over could not be forgotten; it is tried again");
+        }
+    }
+}
+
+/// Forgets the answers that were kept for those who repeat a request, once they are over.
+async fn forget(catalogue: &Catalogue) -> Result<(), CatalogueError> {
+    loop {
+        let change = Change { actor: "server".into(), correlation: "forget".into(), at: now() };
+        let mut write = catalogue.write(change).await?;
+        let forgotten = write.forget_responses(Limit::default()).await?;
+        write.commit().await?;
+        if forgotten == 0 {
+            return Ok(());
         }
     }
 }
