@@ -34,7 +34,7 @@ pub(crate) struct Subject {
 }
 
 enum Held {
-    Build(Build),
+    Build(Box<Build>),
     Version(Place, PolicyName, Version),
 }
 
@@ -47,7 +47,12 @@ impl SubjectArgs {
         let Some((policy, version)) = named(&self.what) else {
             let build = Build::open(Path::new(&self.what))?;
             let (digest, statement) = build.statement()?;
-            return Ok(Subject { image: build.image_digest(), held: Held::Build(build), digest, statement });
+            return Ok(Subject {
+                image: build.image_digest(),
+                held: Held::Build(Box::new(build)),
+                digest,
+                statement,
+            });
         };
         let place = self.place.open()?;
         let (digest, statement) = in_registry(&place, &policy, &version)?;
