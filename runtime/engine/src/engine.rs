@@ -12,7 +12,7 @@ use verdict_core::manifest::Manifest;
 use verdict_core::refusal::{Refusal, RefusalCode};
 use wasmtime::component::{Component, Linker};
 
-use crate::cache::{Cache, CacheCounts, file_name};
+use crate::cache::{Cache, CacheCounts, Kept, Notes, file_name};
 use crate::capabilities;
 use crate::compile::compile;
 use crate::config::{Config, Instances, code_config, instance_config};
@@ -20,7 +20,7 @@ use crate::error::EngineError;
 use crate::instances::{Grown, Idle, Verification, VerificationCounts};
 use crate::instrument::instrument;
 use crate::policy::Policy;
-use crate::scan::{self, Inspection};
+use crate::scan::{self, Inspection, Needs};
 use crate::sys::install_fault_handler;
 
 /// How often deadlines are looked at. An evaluation is stopped at most two of these after its time.
@@ -126,14 +126,8 @@ impl Engine {
         digest: Digest,
     ) -> Result<Policy, Refusal> {
         let limits = self.effective_limits(manifest);
-        let found = scan::inspect(component)?;
-        scan::check(&found, manifest, limits.memory_bytes)?;
-        // One binary for instances of either kind. Without the accessors the guest's own code is the same.
-        let instrumented = instrument(component);
-        let component = match &instrumented {
-            Ok(instrumented) => self.compiled(instrumented)?,
-            Err(_) => self.compiled(component)?,
-        };
+        let (notes, component) =
+            self.compiled(component, digest, |needs| scan::check(needs, manifest, limits.memory_bytes))?;
         let mut linker = Linker::new(&self.0.wasmtime);
         capabilities::link(&mut linker, &manifest.capabilities)
             .map_err(|error| Refusal::new(RefusalCode::WrongContract, format!("{error:#}")))?;
@@ -141,7 +135,8 @@ impl Engine {
         let instances = linker.instantiate_pre(&component).map_err(|error| {
             Refusal::new(RefusalCode::WrongContract, format!("the component's imports do not fit: {error:#}"))
         })?;
-        Policy::new(self.0.clone(), manifest.clone(), digest, limits, instances, instrumented.map(drop))
+        let instrumented = notes.not_instrumented.map_or(Ok(()), Err);
+        Policy::new(self.0.clone(), manifest.clone(), digest, limits, instances, instrumented)
     }
 
     /// What a manifest gets. The stack is the engine's: wasmtime has one size for all.
@@ -150,23 +145,36 @@ impl Engine {
         Limits { stack_bytes: ceiling.stack_bytes, ..ceiling.lowered_by(&manifest.limits) }
     }
 
-    /// The cache goes by what was compiled, instrumentation included.
-    fn compiled(&self, component: &[u8]) -> Result<Component, Refusal> {
+    /// The component with this digest, from the cache or scanned, instrumented and compiled. What it needs is checked
+    /// before anything of it is compiled or used.
+    fn compiled(
+        &self,
+        component: &[u8],
+        digest: Digest,
+        check: impl Fn(&Needs) -> Result<(), Refusal>,
+    ) -> Result<(Notes, Component), Refusal> {
         let Inner { wasmtime, config, cache, build, .. } = self.0.as_ref();
-        let name = file_name(Digest::of(component), build);
-        if let Some(code) = cache.as_ref().and_then(|cache| cache.load(&name))
-            && let Ok(component) = code.load(wasmtime)
-        {
-            return Ok(component);
+        let name = file_name(digest, build);
+        if let Some(Kept { notes, code }) = cache.as_ref().and_then(|cache| cache.load(&name)) {
+            check(&notes.needs)?;
+            if let Ok(component) = code.load(wasmtime) {
+                return Ok((notes, component));
+            }
         }
+        let needs = Needs::from(scan::inspect(component)?);
+        check(&needs)?;
+        // One binary for instances of either kind. Without the accessors the guest's own code is the same.
+        let instrumented = instrument(component);
+        let notes = Notes { needs, not_instrumented: instrumented.as_ref().err().cloned() };
+        let component = instrumented.as_deref().unwrap_or(component);
         let code = compile(&config.compiler, &config.compile_limits, config.target, component)?;
         let component = code.load(wasmtime).map_err(|error| {
             Refusal::new(RefusalCode::CompileFailed, format!("the machine code cannot be used: {error:#}"))
         })?;
         if let Some(cache) = cache {
-            cache.store(&name, &code);
+            cache.store(&name, &notes, &code);
         }
-        Ok(component)
+        Ok((notes, component))
     }
 }
 

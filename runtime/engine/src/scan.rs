@@ -6,6 +6,7 @@ mod nesting;
 mod tests;
 mod width;
 
+use serde::{Deserialize, Serialize};
 use verdict_core::manifest::{CONTRACT, Manifest};
 use verdict_core::refusal::{Refusal, RefusalCode};
 use wasmparser::{
@@ -51,6 +52,22 @@ pub struct Inspection {
     /// Why its instances cannot be put back into their first state, so that each evaluation needs a new one; none if
     /// they can.
     pub reset_refused: Option<String>,
+}
+
+/// What a component asks for, as far as manifests and limits decide whether it may have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Needs {
+    imports: Vec<String>,
+    contract: Option<String>,
+    memory_bytes_initial: u64,
+}
+
+impl From<Inspection> for Needs {
+    fn from(found: Inspection) -> Self {
+        let Inspection { imports, contract, memory_bytes_initial, .. } = found;
+        Self { imports, contract, memory_bytes_initial }
+    }
 }
 
 /// Validates a component and says what it is.
@@ -191,7 +208,7 @@ impl Scan {
 ///
 /// # Errors
 /// `wrong-contract`, `undeclared-import` and `too-large`.
-pub(crate) fn check(found: &Inspection, manifest: &Manifest, memory_bytes: u64) -> Result<(), Refusal> {
+pub(crate) fn check(found: &Needs, manifest: &Manifest, memory_bytes: u64) -> Result<(), Refusal> {
     if manifest.contract.to_string() != CONTRACT {
         return Err(wrong_contract(format!("the manifest names version `{}`", manifest.contract)));
     }

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use verdict_core::artifact::{self, UnverifiedArtifact};
+use verdict_core::artifact::{self, AdmittedArtifact, UnverifiedArtifact};
 use verdict_core::digest::Digest;
 use verdict_core::dsse::Envelope;
 use verdict_core::name::{ChannelName, PolicyName, Tenant};
@@ -73,8 +74,14 @@ type Snapshot = (Verified<DataSnapshot>, Arc<Data>);
 /// Those of every tenant, the newest first.
 type Snapshots = HashMap<Tenant, Vec<Snapshot>>;
 
-/// The copies of one channel's state, the registry's first.
-type Offers = BTreeMap<(PolicyName, ChannelName), Vec<Vec<u8>>>;
+/// The copies of each channel's state, the registry's first.
+type Offers<'d> = BTreeMap<(PolicyName, ChannelName), Vec<Offer<'d>>>;
+
+/// A channel's state, and whether it is the newest that is kept here.
+struct Offer<'d> {
+    envelope: &'d [u8],
+    is_kept: bool,
+}
 
 impl Follower<'_> {
     /// Reads everything again and makes the next table. `old` goes on answering until it is replaced.
@@ -91,15 +98,14 @@ impl Follower<'_> {
         let mut ground = self.ground(&own, &offered, &kept, &mut table.quarantine)?;
         let snapshots = self.snapshots(&own, &offered, &kept, &mut ground, old, &mut table)?;
         let reverted = self.state.reverted()?;
-        for ((policy, channel), offers) in offers(&offered, &kept) {
+        let offers: Vec<_> = offers(&offered, &kept).into_iter().collect();
+        let step = Step { follower: self, ground: &ground, snapshots: &snapshots, old };
+        // What one channel's route rests on does not depend on the others'.
+        let routes = in_parallel(&offers, |(channel, offers)| step.first_that_holds(channel, offers));
+        for (((policy, channel), _), found) in offers.into_iter().zip(routes) {
             let name = format!("{policy}@{channel}");
-            let before = old.policies.get(&policy).and_then(|routes| routes.channels.get(&channel));
-            let step = Step { follower: self, own: &own, snapshots: &snapshots, before, old };
-            let Some((route, newer)) =
-                step.first_that_holds(&ground, (&policy, &channel), &offers, &mut table)
-            else {
-                continue;
-            };
+            table.quarantine.extend(found.refused);
+            let Some((route, newer)) = found.held else { continue };
             if let Some((state, envelope)) = newer {
                 own.put_channel(&policy, &channel, state.document().sequence, &envelope)
                     .map_err(|error| HostError::state(own.path(), &error))?;
@@ -253,40 +259,39 @@ impl Follower<'_> {
     }
 }
 
-/// What a channel's route is made with.
+/// What the routes of channels are made with.
 struct Step<'a> {
     follower: &'a Follower<'a>,
-    own: &'a Tree,
+    ground: &'a Ground,
     snapshots: &'a Snapshots,
-    before: Option<&'a Arc<Route>>,
     old: &'a Table,
 }
 
 /// A route, and the state that made it with its envelope, where that is to be kept.
 type Held = (Arc<Route>, Option<(Verified<ChannelState>, Vec<u8>)>);
 
+/// What came of the offers of one channel.
+struct Found {
+    held: Option<Held>,
+    refused: Vec<Quarantined>,
+}
+
 impl Step<'_> {
     /// The first of the offers that is good throughout: signed, newer, and all of its versions load.
-    fn first_that_holds(
-        &self,
-        ground: &Ground,
-        (policy, channel): (&PolicyName, &ChannelName),
-        offers: &[Vec<u8>],
-        table: &mut Table,
-    ) -> Option<Held> {
-        let kept = self.own.channel_states(policy, channel).ok().and_then(|mut states| states.pop());
-        let mut last = None;
-        for envelope in offers {
-            let is_kept = kept.as_ref() == Some(envelope);
-            match self.route(ground, (policy, channel), envelope) {
-                Ok((route, state)) => return Some((route, (!is_kept).then(|| (state, envelope.clone())))),
+    fn first_that_holds(&self, (policy, channel): &(PolicyName, ChannelName), offers: &[Offer<'_>]) -> Found {
+        let before = self.old.policies.get(policy).and_then(|routes| routes.channels.get(channel));
+        let (mut last, mut refused_offers) = (None, Vec::new());
+        for Offer { envelope, is_kept } in offers {
+            match self.route((policy, channel), before, envelope) {
+                Ok((route, state)) => {
+                    let newer = (!is_kept).then(|| (state, envelope.to_vec()));
+                    return Found { held: Some((route, newer)), refused: refused_offers };
+                }
                 Err(refusal) => {
-                    if !is_kept || offers.len() == 1 {
-                        table
-                            .quarantine
-                            .push(refused(&format!("channels/{policy}@{channel}"), refusal.clone()));
-                    }
                     last = Some(refusal.code);
+                    if !is_kept || offers.len() == 1 {
+                        refused_offers.push(refused(&format!("channels/{policy}@{channel}"), refusal));
+                    }
                 }
             }
         }
@@ -295,26 +300,28 @@ impl Step<'_> {
             last,
             Some(RefusalCode::DocumentExpired | RefusalCode::KeyExpired | RefusalCode::TrustExpired)
         );
-        self.before.filter(|_| has_ended).map(|route| (Arc::clone(route), None))
+        let held = before.filter(|_| has_ended).map(|route| (Arc::clone(route), None));
+        Found { held, refused: refused_offers }
     }
 
     fn route(
         &self,
-        ground: &Ground,
         (policy, channel): (&PolicyName, &ChannelName),
+        before: Option<&Arc<Route>>,
         envelope: &[u8],
     ) -> Result<(Arc<Route>, Verified<ChannelState>), Refusal> {
+        let ground = self.ground;
         let state = ChannelState::verify(envelope, policy, channel, &ground.basis())?;
         let data = self.data(policy, &state)?;
         let rests_on = Digest::of(
             format!("{} {} {:?}", ground.digest(), state.digest(), data.map(|(data, _)| data.digest()))
                 .as_bytes(),
         );
-        if let Some(before) = self.before.filter(|before| before.rests_on == Some(rests_on)) {
+        if let Some(before) = before.filter(|before| before.rests_on == Some(rests_on)) {
             return Ok((Arc::clone(before), state));
         }
         let document = state.document();
-        let active = |which| self.active(ground, &state, which, data).map(Arc::new);
+        let active = |which| self.active(&state, which, data).map(Arc::new);
         let mut versions = Vec::new();
         for (place, share) in document.versions.iter().enumerate() {
             versions.push((share.weight, active(Which::Share(place))?));
@@ -345,30 +352,28 @@ impl Step<'_> {
 
     fn active(
         &self,
-        ground: &Ground,
         state: &Verified<ChannelState>,
         which: Which,
         data: Option<&Snapshot>,
     ) -> Result<Active, Refusal> {
-        let document = state.document();
+        let (ground, document) = (self.ground, state.document());
         let Some(release) = document.release(which) else {
             return Err(Refusal::new(RefusalCode::NotReleased, "the channel has no such version"));
         };
-        let admit = |artifact: &UnverifiedArtifact| {
+        let admit = |artifact: UnverifiedArtifact| {
             let verified =
-                artifact::verify_statement(artifact.clone(), &release.statement, &ground.trust, ground.now)?;
+                artifact::verify_statement(artifact, &release.statement, &ground.trust, ground.now)?;
             let snapshot = data.map(|(snapshot, _)| snapshot);
             artifact::admit_in_channel(verified, state, which, snapshot, &ground.basis())
         };
         let copy = self.follower.state.artifact(&release.image);
-        let kept = Layout::open(&copy).and_then(|layout| layout.fetch()).and_then(|kept| admit(&kept));
         // The copy may lack approvals that were given since it was made.
-        let admitted = match kept {
+        let admitted = match Layout::open(&copy).and_then(|layout| layout.fetch()).and_then(admit) {
             Ok(admitted) => admitted,
             Err(_) => {
                 let fetched = self.follower.registry.source.artifact(&document.policy, &release.image)?;
-                let admitted = admit(&fetched)?;
-                keep_copy(&copy, &fetched)?;
+                let admitted = admit(fetched.clone())?;
+                keep_copy(&copy, &fetched, &admitted)?;
                 admitted
             }
         };
@@ -378,12 +383,6 @@ impl Step<'_> {
             None => self.follower.engine.load(&admitted)?,
         };
         let granted = !admitted.manifest().capabilities.data.is_empty();
-        if !Layout::open(&copy).and_then(|layout| layout.fetch()).is_ok_and(|kept| holds(&kept, &admitted)) {
-            return Err(Refusal::new(
-                RefusalCode::Unreadable,
-                "the copy for replay is not what was admitted",
-            ));
-        }
         Ok(Active {
             policy,
             version: admitted.manifest().version.to_string(),
@@ -399,10 +398,46 @@ impl Step<'_> {
 }
 
 /// Keeps an artifact for replay, before it answers for the first time.
-fn keep_copy(to: &Path, artifact: &UnverifiedArtifact) -> Result<(), Refusal> {
-    Layout::store(to, artifact).map(drop).map_err(|error| {
-        Refusal::new(RefusalCode::Unreadable, format!("no copy can be kept for replay: {error}"))
-    })
+fn keep_copy(to: &Path, artifact: &UnverifiedArtifact, admitted: &AdmittedArtifact) -> Result<(), Refusal> {
+    let unreadable = |message: String| Refusal::new(RefusalCode::Unreadable, message);
+    let layout = Layout::store(to, artifact)
+        .map_err(|error| unreadable(format!("no copy can be kept for replay: {error}")))?;
+    if layout.fetch().is_ok_and(|kept| holds(&kept, admitted)) {
+        Ok(())
+    } else {
+        Err(unreadable("the copy for replay is not what was admitted".into()))
+    }
+}
+
+/// How many items are worth a thread.
+const ITEMS_A_THREAD: usize = 8;
+
+/// What comes of each item, in their order: on all processors where there are many.
+fn in_parallel<T: Sync, R: Send>(items: &[T], run: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = processors.min(items.len() / ITEMS_A_THREAD);
+    if threads < 2 {
+        return items.iter().map(run).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(number) else { return done };
+            done.push((number, run(item)));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The data snapshots that hold, the newest of each tenant first, and whether each is new here. An older one holds where
@@ -432,13 +467,14 @@ fn verified_snapshots<'d>(
 }
 
 /// The states of every channel: what the registry offers, then what is kept.
-fn offers(offered: &Documents, kept: &Documents) -> Offers {
+fn offers<'d>(offered: &'d Documents, kept: &'d Documents) -> Offers<'d> {
     let mut offers = Offers::new();
-    for envelope in offered.channels.iter().chain(&kept.channels) {
+    let here: HashSet<&[u8]> = kept.channels.iter().map(Vec::as_slice).collect();
+    for envelope in offered.channels.iter().chain(&kept.channels).map(Vec::as_slice) {
         let Some(state) = unverified::<ChannelState>(envelope) else { continue };
-        let same_channel = offers.entry((state.policy, state.channel)).or_default();
-        if !same_channel.contains(envelope) {
-            same_channel.push(envelope.clone());
+        let same_channel: &mut Vec<Offer<'d>> = offers.entry((state.policy, state.channel)).or_default();
+        if !same_channel.iter().any(|offer| offer.envelope == envelope) {
+            same_channel.push(Offer { envelope, is_kept: here.contains(envelope) });
         }
     }
     offers

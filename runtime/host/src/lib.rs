@@ -24,6 +24,7 @@
 
 mod decide;
 mod error;
+mod event;
 mod evidence;
 mod follow;
 mod ids;
@@ -35,7 +36,7 @@ mod route;
 mod shadow;
 mod state;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
@@ -55,6 +56,7 @@ use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
 
 pub use decide::{Decision, Pending, Request};
 pub use error::{DecideError, HostError};
+pub use event::{EVENT_FORMAT, Event};
 pub use follow::Registry;
 pub use load::Quarantined;
 pub use verdict_core as core;
@@ -193,6 +195,8 @@ pub(crate) struct Inner {
     engine: Engine,
     ledger: Option<Ledger>,
     ids: Ids,
+    /// The newest event of the log.
+    last_event: Mutex<Option<Event>>,
     /// Where versions that no longer answer say that they allow, by statement.
     allows: Mutex<HashMap<Digest, Option<Pointer>>>,
     orphans: Sender<Orphan>,
@@ -305,7 +309,7 @@ impl Host {
             None => Loader { engine, state, sources, now: now() }.load(&old)?,
         };
         if let Some(ledger) = &inner.ledger {
-            for tenant in table.policies.keys().map(PolicyName::tenant) {
+            for tenant in table.policies.keys().map(PolicyName::tenant).collect::<BTreeSet<_>>() {
                 let log: LogName = tenant.as_str().parse()?;
                 inner.state.keep_verifier_key(tenant.as_str(), &ledger.verifier_key(&log)?.to_string())?;
             }
@@ -507,9 +511,10 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
     })?;
     let ledger = open_ledger(&state, &config)?;
     let ids = Ids::new();
-    if let Some(ledger) = &ledger {
-        recorded::index(ledger, &ids)?;
-    }
+    let last_event = match &ledger {
+        Some(ledger) => recorded::index(ledger, &ids)?,
+        None => None,
+    };
     let mut orphans = Ok(None);
     let inner = Arc::new_cyclic(|weak| {
         let (sender, failed) = match adopt_orphans(weak.clone()) {
@@ -530,6 +535,7 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
             engine,
             ledger,
             ids,
+            last_event: Mutex::new(last_event),
             allows: Mutex::default(),
             orphans: sender,
             shadows,

@@ -10,6 +10,7 @@ use verdict_ledger::{Ledger, LogName, TlogProof};
 
 use crate::decide::{Decision, Question, corrupt};
 use crate::error::HostError;
+use crate::event::Event;
 use crate::evidence::Evidence;
 use crate::ids::Ids;
 use crate::load::Active;
@@ -26,15 +27,18 @@ pub(crate) struct Recorded {
     pub(crate) evidence: Option<Evidence>,
 }
 
-/// Notes every id of the log.
-pub(crate) fn index(ledger: &Ledger, ids: &Ids) -> Result<(), HostError> {
-    let mut unreadable = None;
+/// Notes every id of the log. Returns the event that was appended last.
+pub(crate) fn index(ledger: &Ledger, ids: &Ids) -> Result<Option<Event>, HostError> {
+    let (mut unreadable, mut last) = (None, None);
     ledger.for_each(|log, index, leaf| match Record::parse(leaf) {
         Ok(record) => ids.record(log.as_str(), &record.id, index),
-        Err(error) => unreadable = unreadable.take().or(Some((index, error.to_string()))),
+        Err(error) => match Event::parse(leaf) {
+            Some(event) => last = Some(event),
+            None => unreadable = unreadable.take().or(Some((index, error.to_string()))),
+        },
     })?;
     match unreadable {
-        None => Ok(()),
+        None => Ok(last),
         Some((index, reason)) => Err(corrupt("the record", &format!("at index {index}"), &reason)),
     }
 }
