@@ -57,6 +57,6 @@ FUZZ_SECONDS ?= 60
 fuzz: tools
 	@command -v target/tools/bin/cargo-fuzz >/dev/null \
 	  || { echo 'installing cargo-fuzz into target/tools'; $(CARGO) install --quiet --locked --root target/tools cargo-fuzz; }
-	for target in envelope receipt document component; do \
+	for target in envelope receipt document component trust channel revocations snapshot patch; do \
 	  PATH="$$PWD/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done

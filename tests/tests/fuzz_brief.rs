@@ -113,3 +113,28 @@ fn documents_hold_for_a_moment() {
 fn components_hold_for_a_moment() {
     run(fuzz::component, &fuzz::component_seeds(), 20_000);
 }
+
+#[test]
+fn trust_policies_hold_for_a_moment() {
+    run(fuzz::trust, &fuzz::trust_seeds(), 5_000);
+}
+
+#[test]
+fn channel_states_hold_for_a_moment() {
+    run(fuzz::channel, &fuzz::channel_seeds(), 10_000);
+}
+
+#[test]
+fn revocations_hold_for_a_moment() {
+    run(fuzz::revocations, &fuzz::revocations_seeds(), 10_000);
+}
+
+#[test]
+fn data_snapshots_hold_for_a_moment() {
+    run(fuzz::snapshot, &fuzz::snapshot_seeds(), 10_000);
+}
+
+#[test]
+fn patches_hold_for_a_moment() {
+    run(fuzz::patch, &fuzz::patch_seeds(), 80_000);
+}

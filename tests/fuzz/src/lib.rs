@@ -9,6 +9,11 @@
 #[allow(unused_imports, reason = "the engine's tests use all of it")]
 mod guests;
 
+#[path = "documents.rs"]
+mod documents;
+
+pub use documents::*;
+
 use std::path::Path;
 use std::sync::LazyLock;
 
