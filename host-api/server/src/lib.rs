@@ -25,6 +25,7 @@ mod error;
 mod listen;
 mod oci;
 mod routes;
+mod transitions;
 mod wire;
 
 pub use access::{TokenError, Tokens};

@@ -23,6 +23,7 @@ use crate::api;
 use crate::door::Door;
 use crate::oci::{self, Oci};
 use crate::routes::App;
+use crate::transitions;
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,6 +204,10 @@ impl Server {
         let app = Arc::new(App::new(self.host.clone(), &self.options));
         let registry = self.options.served_registry();
         let collector = registry.clone().map(|registry| tokio::spawn(oci::collect(registry)));
+        let transitions = self.host.clone().zip(registry.as_ref()).map(|(host, registry)| {
+            // What happens in the registry is in the log of the host that is beside it.
+            transitions::follow(host, registry.catalogue().clone())
+        });
         let door = Arc::new(self.door(&app, registry));
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(self.options.connections_max));
@@ -240,6 +245,7 @@ impl Server {
         if tokio::time::timeout(options.drain_timeout, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests did not finish in time");
         }
+        drop(transitions);
         let flush = move || {
             options.access.flush();
             host.map_or(Ok(()), |host| host.flush())
