@@ -5,6 +5,7 @@ use axum::extract::Request;
 use axum::http::{Extensions, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -38,7 +39,9 @@ impl Correlation {
 pub(super) async fn outer(mut request: Request, next: Next) -> Response {
     let correlation = Correlation::of_request(&request);
     request.extensions_mut().insert(correlation.clone());
-    let mut response = next.run(request).await;
+    // Whatever is logged on the way says which request it was.
+    let span = tracing::info_span!("request", id = %correlation.0);
+    let mut response = next.run(request).instrument(span).await;
     if let Some(problem) = problem(&mut response).await {
         let mut answered = problem.answered(&correlation.0);
         for (name, value) in response.headers() {

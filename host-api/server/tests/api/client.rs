@@ -15,7 +15,7 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
-trait Stream: std::io::Read + std::io::Write {}
+pub(crate) trait Stream: std::io::Read + std::io::Write {}
 impl<T: std::io::Read + std::io::Write> Stream for T {}
 
 /// A server as somebody asks it.
@@ -107,7 +107,13 @@ impl Client {
         }
     }
 
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Box<dyn Stream> {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Box<dyn Stream> {
         // Of HTTP/1.0 an answer is what comes until the end.
         let mut head = format!("{method} {path} HTTP/1.0\r\nHost: x\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {

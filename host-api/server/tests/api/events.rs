@@ -1,8 +1,11 @@
 //! What happened, and what happens.
 
-use serde_json::json;
+use std::io::Read as _;
 
-use crate::client::Address;
+use serde_json::json;
+use verdict_tests::server::Server;
+
+use crate::client::{Address, Client};
 use crate::world::{TENANTS, World};
 
 #[test]
@@ -77,10 +80,33 @@ fn a_stream_of_a_tenant_has_its_own_events() {
 #[test]
 fn over_the_break_glass_socket_everything_is_allowed_and_written_down() {
     let world = World::open();
-    let glass = crate::client::Client { address: Address::Unix(world.socket.clone()), token: None };
+    let glass = Client { address: Address::Unix(world.socket.clone()), token: None };
     glass.post("/v1/tenants", &json!({"name": "rescued"})).is(201);
     let events = world.client.get("/v1/events?limit=1000").is(200).json();
     assert_eq!(events["items"].as_array().unwrap().last().unwrap()["actor"], "break-glass");
     // Nobody else is let in by saying so.
     assert_eq!(world.client.nobody().get("/v1/tenants").problem(), (401, "unauthenticated".into()));
+}
+
+#[test]
+fn a_server_that_stops_ends_its_streams_and_lets_nobody_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("glass.sock");
+    let server = Server::registry(folder.path(), &["--break-glass", socket.to_str().unwrap()]);
+    let client = Client { address: Address::Unix(socket), token: None };
+    client.post("/v1/tenants", &json!({"name": "bank"})).is(201);
+    let mut stream = client.send("GET", "/v1/events/stream?after=0", &[], b"");
+    let mut first = [0; 64];
+    stream.read_exact(&mut first).unwrap();
+    let mut waiting = client.send("GET", "/v1/registry/documents?after=1&wait=30", &[], b"");
+    // Whoever came before this has been let in.
+    client.get("/health/live").is(200);
+    assert!(server.stop());
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    // Nothing, if its request was not read any more.
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.0 304"), "{answer}");
+    let log = std::fs::read_to_string(folder.path().join("server.log")).unwrap();
+    assert!(!log.contains("did not finish in time"), "{log}");
 }

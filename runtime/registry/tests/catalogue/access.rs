@@ -44,6 +44,8 @@ on_both! {
         assert_eq!(found.roles, key("a", None).roles);
         assert!(found.counts(at(59)) && !found.counts(at(60)));
         assert_eq!(catalogue.api_key_of_hash(digest("secret of c")).await.unwrap(), None);
+        assert_eq!(catalogue.api_key("a").await.unwrap(), Some(found));
+        assert_eq!(catalogue.api_key("c").await.unwrap(), None);
 
         let mut change = write(&catalogue).await;
         let revoked = change.revoke_api_key("a", Some(etag)).await.unwrap();

@@ -30,6 +30,37 @@ async fn put(catalogue: &Catalogue, new: &NewDocument, after: u64) -> Result<Put
 }
 
 on_both! {
+    async fn the_channels_of_some_policies_are_those_that_have_a_state(place) {
+        let catalogue = place.open().await;
+        let mut change = write(&catalogue).await;
+        // `-` and `0` come before `@`, so the order of scopes is not that of names.
+        let names = ["bank/a", "bank/a-b", "bank/a0", "bank/b", "bank-two/a"];
+        for name in names {
+            let _ = change.ensure_policy(&name.parse().unwrap()).await.unwrap();
+        }
+        change.commit().await.unwrap();
+        for name in names {
+            for channel in ["production", "staging"] {
+                let name = DocumentName::channel(&name.parse().unwrap(), channel).unwrap();
+                let _ = put(&catalogue, &document(&name, 1, channel), 0).await.unwrap();
+                let _ = put(&catalogue, &document(&name, 2, "second"), 1).await.unwrap();
+            }
+        }
+        let bank = "bank".parse().unwrap();
+        for (first, last, expected) in [
+            ("a", "b", &["bank/a", "bank/a-b", "bank/a0", "bank/b"][..]),
+            ("a-b", "a0", &["bank/a-b", "bank/a0"]),
+            ("a", "a", &["bank/a"]),
+            ("c", "d", &[]),
+        ] {
+            let mut found = catalogue.channels_of_policies(&bank, first, last).await.unwrap();
+            found.sort();
+            let channels = |name: &&str| ["production", "staging"].map(|channel| (name.parse().unwrap(), channel.parse().unwrap()));
+            let expected: Vec<_> = expected.iter().flat_map(channels).collect();
+            assert_eq!(found, expected, "{first} {last}");
+        }
+    }
+
     async fn a_document_follows_the_one_that_its_writer_has_seen(place) {
         let catalogue = place.open().await;
         let name = production();
