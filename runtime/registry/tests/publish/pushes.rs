@@ -3,7 +3,7 @@
 use serde_json::json;
 use verdict_core::artifact::STATEMENTS_MAX;
 use verdict_core::digest::Digest;
-use verdict_core::dsse;
+use verdict_core::dsse::{self, Envelope};
 use verdict_core::statement;
 use verdict_registry::Layout;
 use verdict_registry::catalogue::{CatalogueError, EventKind, VersionState};
@@ -130,7 +130,8 @@ on_both! {
         let (elsewhere, other) =
             (Built::of("bank/other", "1.0.0", "1"), Built::of("bank/loan", "1.0.0", "2"));
         bank.push_image(&built).await.unwrap();
-        let unsigned = crate::bank::envelope(statement::MEDIA_TYPE, b"{}", &[]);
+        let author = Envelope::parse(&built.statement(ALICE)).unwrap();
+        let unsigned = crate::bank::envelope(statement::MEDIA_TYPE, author.payload(), &[]);
         let about_both =
             json!({"_type": statement::STATEMENT_TYPE, "subject": [], "predicateType": "a", "predicate": {}});
         let about_both =
@@ -162,6 +163,20 @@ on_both! {
         assert_eq!(noted(&bank, built.image()).await, [] as [&str; 0]);
         let page = bank.registry.referrers(&loan(), built.image(), None, None, Default::default()).await;
         assert_eq!(page.unwrap().items.len(), statements.len() + 2);
+    }
+
+    async fn a_copy_in_another_repository_is_no_version_of_its_policy(place) {
+        let bank = Bank::empty(&place).await;
+        let built = Built::of("bank/loan", "1.0.0", "1");
+        let mirror = Built { policy: "bank/mirror".parse().unwrap(), ..built.clone() };
+        bank.push_image(&mirror).await.unwrap();
+        bank.push_statement(&mirror, &built.statement(ALICE)).await.unwrap();
+        let version = "1.0.0".parse().unwrap();
+        assert_eq!(bank.catalogue().version(&mirror.policy, &version).await.unwrap(), None);
+        let kind = Some(statement::MEDIA_TYPE);
+        let page =
+            bank.registry.referrers(&mirror.policy, built.image(), kind, None, Default::default()).await;
+        assert_eq!(page.unwrap().items.len(), 1, "who pulls from the mirror gets all of it");
     }
 
     async fn an_image_has_as_many_statements_as_are_read(place) {
