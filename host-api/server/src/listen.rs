@@ -225,7 +225,7 @@ impl Server {
                         self.serve(Box::new(stream), permit, &door, &graceful, Origin::BreakGlass);
                     }
                 }
-                _ = hangup.recv() => drop(self.host.clone().map(reload)),
+                _ = hangup.recv() => self.reload(),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -266,6 +266,17 @@ impl Server {
             body_bytes_max: self.options.body_bytes_max,
             has_other_origins: !self.options.cors.is_empty(),
         }
+    }
+
+    fn reload(&self) {
+        let (access, host) = (self.options.access.clone(), self.host.clone());
+        let again = move || {
+            access.reload();
+            if let Some(host) = &host {
+                reload(host);
+            }
+        };
+        drop(tokio::task::spawn_blocking(again));
     }
 
     /// The next one who comes by the break-glass socket, and owns it; never where there is none.
@@ -344,8 +355,8 @@ impl Server {
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-fn reload(host: Host) {
-    let reload = move || match host.reload() {
+fn reload(host: &Host) {
+    match host.reload() {
         Ok(()) => {
             let (policies, quarantined) = (host.policies().len(), host.quarantine());
             tracing::info!(policies, quarantined = quarantined.len(), "read the policies again");
@@ -354,8 +365,7 @@ fn reload(host: Host) {
             }
         }
         Err(error) => tracing::error!(%error, "reading the policies again failed; the loaded ones go on"),
-    };
-    drop(tokio::task::spawn_blocking(reload));
+    }
 }
 
 /// A socket file that a killed server left behind would keep the next one from starting. One that answers is in use.

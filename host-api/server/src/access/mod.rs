@@ -243,6 +243,13 @@ impl Access {
         self.inner.socket.as_deref()
     }
 
+    /// Reads the access policy and its trust file again. Where they do not hold any more, nothing is allowed.
+    pub(crate) fn reload(&self) {
+        if let Some(policy) = &self.inner.policy {
+            policy.reload();
+        }
+    }
+
     /// Writes what is outstanding of the log of access.
     pub(crate) fn flush(&self) {
         if let Some(policy) = &self.inner.policy {
@@ -311,8 +318,8 @@ impl Access {
         }
         // What the roles of keys and claims may do, only a policy says.
         if policy.is_some() {
-            if let Some((id, hash)) = keys::read(&credential) {
-                return self.key_holder(id, hash).await;
+            if let Some(hash) = keys::hash(&credential) {
+                return self.key_holder(hash).await;
             }
             if let Some(jwt) = jwt.as_ref().filter(|_| credential.matches('.').count() == 2) {
                 return jwt.principal(&credential).await.map(Arc::new).map_err(of_jwt);
@@ -321,17 +328,17 @@ impl Access {
         Err(unauthenticated("the token is not known here; give one that is"))
     }
 
-    async fn key_holder(&self, id: &str, hash: Digest) -> Result<Arc<Principal>, ApiError> {
+    async fn key_holder(&self, hash: Digest) -> Result<Arc<Principal>, ApiError> {
         let unknown = || unauthenticated("the API key is not known here, has expired, or was revoked");
         let Some(catalogue) = &self.inner.catalogue else { return Err(unknown()) };
         let entry = catalogue.api_key_of_hash(hash).await.map_err(|error| {
             tracing::error!(%error, "an API key could not be looked up");
             ApiError::from(Denial::Undecided)
         })?;
-        let entry = entry.filter(|entry| entry.id == id && entry.counts(now())).ok_or_else(unknown)?;
+        let entry = entry.filter(|entry| entry.counts(now())).ok_or_else(unknown)?;
         // A role that this version does not know gives nothing.
         let roles = entry.roles.iter().filter_map(|role| role.parse().ok()).collect();
-        Ok(Arc::new(Principal::api_key(id, &entry.person, entry.tenant, roles)))
+        Ok(Arc::new(Principal::api_key(&entry.id, &entry.person, entry.tenant, roles)))
     }
 
     /// Passes where the principal may do this. What changes something, and what is done over the break-glass socket, is

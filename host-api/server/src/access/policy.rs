@@ -36,7 +36,7 @@ pub struct AccessPolicy {
 #[derive(Debug)]
 pub(super) struct Loaded {
     name: PolicyName,
-    component: Digest,
+    pub(super) component: Digest,
     /// Asked about changes.
     pub(super) recorded: Host,
     /// Asked about the rest, without a log: a read waits for no disk.
@@ -122,6 +122,19 @@ impl Loaded {
             id: None,
             decision_time: None,
             caller: principal.caller().map(ToOwned::to_owned),
+        }
+    }
+
+    /// Reads folder and trust file again. Each answer is still held to the pinned component.
+    pub(super) fn reload(&self) {
+        for host in [&self.recorded, &self.unrecorded] {
+            match host.reload() {
+                Ok(()) if host.policies().iter().any(|policy| policy.name == self.name) => {}
+                Ok(()) => tracing::error!("the access policy is refused now: nothing is allowed"),
+                Err(error) => {
+                    tracing::error!(%error, "the access policy was not read again; the loaded one goes on")
+                }
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::json;
 use verdict::registry::catalogue::{Change, NewApiKey};
 use verdict_tests::access::AccessSite;
 
+use super::super::policy::Loaded;
 use super::*;
 
 fn options(site: &AccessSite) -> AccessOptions {
@@ -131,8 +132,7 @@ async fn an_api_key_counts_until_it_expires_or_is_revoked() {
     let caller = json!({ "kind": "api_key", "id": key.id(), "name": "alice" });
     assert_eq!(serde_json::from_str::<serde_json::Value>(principal.caller().unwrap()).unwrap(), caller);
 
-    let secret = key.text().get(25..).unwrap();
-    let renamed = format!("verdict_{}_{secret}", expired.id());
+    let renamed = key.text().replace(key.id(), expired.id());
     for text in [expired.text(), unknown.text(), &renamed] {
         assert_eq!(known(&access, &bearer(text)).await, Err(StatusCode::UNAUTHORIZED), "{text}");
     }
@@ -259,5 +259,46 @@ async fn a_missing_folder_or_trust_file_ends_the_start() {
             matches!(refused, Err(AccessError::Host(_) | AccessError::NotAlone { .. })),
             "{what}: {refused:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_again_must_hold_again() {
+    let (site, others) = (AccessSite::new(), AccessSite::new());
+    let access = open(options(&site)).await.unwrap();
+    let operator = of(&[Role::Operator], Some("bank"));
+    let own = std::fs::read(site.trust()).unwrap();
+    let mut renewed: serde_json::Value = serde_json::from_slice(&own).unwrap();
+    renewed["version"] = json!(2);
+    std::fs::write(site.trust(), renewed.to_string()).unwrap();
+    access.reload();
+    assert_eq!(judged(&access, &operator, "channel.write", Some("bank")).await, Ok(()));
+
+    let mut foreign: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(others.trust()).unwrap()).unwrap();
+    foreign["version"] = json!(3);
+    std::fs::write(site.trust(), foreign.to_string()).unwrap();
+    access.reload();
+    for action in ["channel.write", "channel.read"] {
+        assert_eq!(
+            judged(&access, &operator, action, Some("bank")).await,
+            Err(Denial::Undecided),
+            "{action}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_another_component_than_the_pinned_one_allows_nothing() {
+    let site = AccessSite::new();
+    let mut policy = Loaded::open(&options(&site).policy.unwrap(), Compiler::InProcess).unwrap();
+    policy.component = Digest::of(b"another");
+    let access = Access::assemble(None, None);
+    let mut inner = Arc::into_inner(access.inner).unwrap();
+    inner.policy = Some(policy);
+    let access = Access { inner: Arc::new(inner) };
+    let admin = of(&[Role::SystemAdmin], None);
+    for action in ["trust.write", "trust.read"] {
+        assert_eq!(judged(&access, &admin, action, None).await, Err(Denial::Undecided), "{action}");
     }
 }

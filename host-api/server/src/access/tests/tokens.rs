@@ -109,3 +109,37 @@ async fn a_record_that_cannot_be_kept_ends_the_start() {
     let refused = Access::open(options, None, Compiler::InProcess).await;
     assert!(matches!(refused, Err(AccessError::Record { .. })));
 }
+
+#[tokio::test]
+async fn the_short_way_to_a_decision_lets_in_the_same_as_the_long_one() {
+    let headers = [
+        HeaderMap::new(),
+        bearer("0123456789abcdefghijklmn"),
+        bearer("9876543210abcdefghijklmn"),
+        bearer("0123456789abcdefghijklmX"),
+        with(&format!("Basic {}", STANDARD.encode("x:0123456789abcdefghijklmn"))),
+    ];
+    let mut let_in = 0;
+    for access in [Access::default(), access()] {
+        for headers in &headers {
+            for name in ["bank", "shop", "system"] {
+                let long = match known(&access, headers).await {
+                    Ok(principal) => {
+                        let judged = judged(&access, &principal, "decision.decide", Some(name)).await;
+                        judged.ok().map(|()| principal)
+                    }
+                    Err(_) => None,
+                };
+                let_in += usize::from(long.is_some());
+                assert_eq!(
+                    access.decider(headers, Origin::Network, &tenant(name)),
+                    long,
+                    "{headers:?} {name}"
+                );
+            }
+        }
+    }
+    // Everybody twice without tokens; with them one for both tenants, the other for one.
+    assert_eq!(let_in, 10 + 3);
+    assert_eq!(Access::default().decider(&HeaderMap::new(), Origin::BreakGlass, &tenant("bank")), None);
+}
