@@ -122,9 +122,13 @@ impl Bank {
             &format!("(data (i32.const 64) \"{answer}\")"),
             &format!("(call $answer (i32.const 64) (i32.const {length}))"),
         );
+        self.publish_component(version, &component);
+    }
+
+    fn publish_component(&self, version: &str, component: &[u8]) {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::create(folder.path(), &component, &loan(), &version.parse().unwrap()).unwrap();
-        let manifest = support::manifest(&component, json!({"policy": "bank/loan", "version": version}));
+        let layout = Layout::create(folder.path(), component, &loan(), &version.parse().unwrap()).unwrap();
+        let manifest = support::manifest(component, json!({"policy": "bank/loan", "version": version}));
         let statement = sign_manifest(&manifest, layout.image_digest(), &key(ALICE)).unwrap();
         let artifact = layout.fetch().unwrap();
         self.runtime.block_on(self.push(version, &artifact, statement.render().as_bytes()));
@@ -258,6 +262,25 @@ fn a_revocation_stops_a_version_that_answers() {
         matches!(&refused, PublishError::Refused(refusal) if refusal.code == RefusalCode::Revoked),
         "{refused}"
     );
+}
+
+#[test]
+fn what_does_not_load_is_not_activated_where_a_host_tries_it() {
+    let mut bank = Bank::new();
+    bank.publish("1.0.0", "true");
+    bank.activate("1.0.0").unwrap();
+    let host = bank.host("one");
+    let tried = host.clone();
+    bank.publisher = bank.publisher.clone().with_trial(Arc::new(move |artifact| tried.try_loading(artifact)));
+    // A component that exports nothing.
+    bank.publish_component("2.0.0", b"\0asm\x0d\0\x01\0");
+    let refused = bank.activate("2.0.0").unwrap_err();
+    assert!(matches!(&refused, PublishError::Refused(_)), "{refused}");
+    bank.publish("3.0.0", "false");
+    bank.activate("3.0.0").unwrap();
+    host.reload().unwrap();
+    assert_eq!(answer(&host), ("3.0.0".into(), "false".into()));
+    assert_eq!(ask(&host).channel.map(|channel| channel.sequence), Some(2), "nothing of 2.0.0 was stored");
 }
 
 #[test]

@@ -158,8 +158,13 @@ impl Server {
     ///
     /// # Errors
     /// When others can reach it and no tokens are given, or the operating system refuses.
-    pub async fn bind(host: impl Into<Option<Host>>, options: Options) -> Result<Self, ListenError> {
-        let host = host.into();
+    pub async fn bind(host: impl Into<Option<Host>>, mut options: Options) -> Result<Self, ListenError> {
+        let host: Option<Host> = host.into();
+        if let Some(host) = host.clone() {
+            // What would not load never becomes the state of a channel.
+            let trial = Arc::new(move |artifact: &_| host.try_loading(artifact));
+            options.publisher = options.publisher.map(|publisher| publisher.with_trial(trial));
+        }
         let failed = |error| ListenError::Bind(options.listen.clone(), error);
         let (listener, address) = match &options.listen {
             Listen::Tcp(address) => {

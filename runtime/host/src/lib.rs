@@ -44,6 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use verdict_core::artifact::AdmittedArtifact;
 use verdict_core::digest::Digest;
 use verdict_core::key::Passphrase;
 use verdict_core::limits::Limits;
@@ -292,6 +293,15 @@ impl Host {
         let config = Config { compiler, passphrase, ..Config::new("", "", state) };
         let sources = Sources { policies: config.policies.clone(), trust: config.trust.clone(), data: None };
         Ok(Self { inner: assemble(config, sources)? })
+    }
+
+    /// Loads an artifact and lets it go: whether it compiles and links here. The next load of it comes out of the
+    /// cache.
+    ///
+    /// # Errors
+    /// As in the quarantine: why it does not load.
+    pub fn try_loading(&self, artifact: &AdmittedArtifact) -> Result<(), Refusal> {
+        self.inner.engine.load(artifact).map(drop)
     }
 
     /// Reads trust, data and the folder of policies again. What is loaded goes on answering until the whole next

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use semver::Version;
 use tokio::task::spawn_blocking;
-use verdict_core::artifact::{self, UnverifiedArtifact};
+use verdict_core::artifact::{self, AdmittedArtifact, UnverifiedArtifact};
 use verdict_core::digest::Digest;
 use verdict_core::name::{ChannelName, PolicyName};
 use verdict_core::refusal::{Refusal, RefusalCode};
@@ -251,19 +251,28 @@ impl Publisher {
             return Err(Refusal::new(RefusalCode::NotReleased, message).into());
         }
         let artifact = served::artifact(&self.registry, policy, release.image).await?;
-        let (checked, statement) = (checked.clone(), release.statement);
-        // Digests and signatures of a large component take a while.
-        let admitted = spawn_blocking(move || checked.admit(artifact, which, &statement)).await;
+        let (checked, statement, trial) = (checked.clone(), release.statement, self.trial.clone());
+        // Digests and signatures of a large component take a while, and to compile it takes longer.
+        let admitted = spawn_blocking(move || {
+            let admitted = checked.admit(artifact, which, &statement)?;
+            trial.map_or(Ok(()), |trial| trial(&admitted))
+        });
+        let admitted = admitted.await;
         let failed = |_| RepositoryError::Catalogue(CatalogueError::Busy);
         Ok(admitted.map_err(failed)??)
     }
 }
 
 impl Checked {
-    fn admit(&self, artifact: UnverifiedArtifact, which: Which, statement: &Digest) -> Result<(), Refusal> {
+    fn admit(
+        &self,
+        artifact: UnverifiedArtifact,
+        which: Which,
+        statement: &Digest,
+    ) -> Result<AdmittedArtifact, Refusal> {
         let Self { ground, state, data } = self;
         let verified = artifact::verify_statement(artifact, statement, &ground.trust, ground.now)?;
-        artifact::admit_in_channel(verified, state, which, data.as_ref().as_ref(), &ground.basis()).map(drop)
+        artifact::admit_in_channel(verified, state, which, data.as_ref().as_ref(), &ground.basis())
     }
 }
 

@@ -11,8 +11,10 @@ mod error;
 mod ready;
 mod statement;
 
+use std::fmt;
 use std::sync::Arc;
 
+use verdict_core::artifact::AdmittedArtifact;
 use verdict_core::digest::Digest;
 use verdict_core::dsse::Envelope;
 use verdict_core::key::SecretKey;
@@ -40,12 +42,29 @@ use ready::Also;
 /// The most days that a state which is signed here holds.
 pub const DAYS_MAX: u32 = 3_650;
 
+/// Whether a version that may answer can: it compiles and links where it is tried.
+pub type Trial = dyn Fn(&AdmittedArtifact) -> Result<(), Refusal> + Send + Sync;
+
 /// Checks what is to be published in a registry. Clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Publisher {
     registry: Registry,
     roots: Arc<Roots>,
     activation_key: Option<Arc<SecretKey>>,
+    trial: Option<Arc<Trial>>,
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { registry, roots, activation_key, trial } = self;
+        let activation_key = activation_key.as_ref().map(|key| key.public());
+        f.debug_struct("Publisher")
+            .field("registry", registry)
+            .field("roots", roots)
+            .field("activation_key", &activation_key)
+            .field("tries", &trial.is_some())
+            .finish()
+    }
 }
 
 /// The newest trust policy and revocations when something was checked; 0 for none.
@@ -75,13 +94,19 @@ impl Ground {
 impl Publisher {
     /// For a registry whose trust begins with these root keys.
     pub fn new(registry: Registry, roots: Roots) -> Self {
-        Self { registry, roots: Arc::new(roots), activation_key: None }
+        Self { registry, roots: Arc::new(roots), activation_key: None, trial: None }
     }
 
     /// With a key that signs states of channels, as the trust policy allows it.
     #[must_use]
     pub fn with_activation_key(self, key: SecretKey) -> Self {
         Self { activation_key: Some(Arc::new(key)), ..self }
+    }
+
+    /// With a trial of every version that a channel is to name: what does not load is refused, with the reason.
+    #[must_use]
+    pub fn with_trial(self, trial: Arc<Trial>) -> Self {
+        Self { trial: Some(trial), ..self }
     }
 
     /// The registry.
