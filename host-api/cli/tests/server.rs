@@ -78,6 +78,22 @@ impl Bank {
         self.start(&[&registry[..], &more].concat())
     }
 
+    /// The next two events of the stream.
+    fn live_events(&self, after: u64) -> Vec<Value> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
+            .args(["--json", "events", "--follow", "--after", &after.to_string()])
+            .args(OWNER)
+            .current_dir(self.site.path(""))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().take(2);
+        let events = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        events
+    }
+
     fn start(&self, arguments: &[&str]) -> Served {
         let mut child = Command::new(env!("CARGO_BIN_EXE_verdict"))
             .args(["--json", "serve", "--roots", "trust/roots.json", "--listen", "127.0.0.1:0"])
@@ -295,6 +311,8 @@ fn a_server_is_administered_and_says_what_happened() {
     let rest = run(&["events", "--after", &numbers[1].to_string(), "--limit", "2"]).ok().json();
     assert_eq!(kinds(&rest), kinds(&events)[2..4]);
     assert_eq!(rest["more"], true);
+    let live = bank.live_events(numbers[1]);
+    assert_eq!((&live[0], &live[1]), (&events["events"][2], &events["events"][3]));
 
     // Over the network nobody administers anything where no policy says who may.
     let refused = bank.run(&["tenants", "list", "--server", &served.network]);
@@ -416,4 +434,31 @@ fn a_host_that_follows_a_server_goes_on_without_it_and_catches_up() {
     release();
     first.answers_with(3);
     second.answers_with(3);
+}
+
+#[test]
+fn a_server_that_cannot_be_as_it_is_told_does_not_start() {
+    let bank = Bank::new();
+    let registry = ["serve", "--registry", "catalogue.db", "--store", "blobs", "--listen", "127.0.0.1:0"];
+    let with = |more: &[&str], status: i32, code: &str| {
+        bank.fails(&[&registry[..], more].concat(), status, code);
+    };
+    let pins = ["--roots", "trust/roots.json"];
+    let access = ["--access", "loan", "--access-trust", "trust.json", "--access-component"];
+    let none = format!("sha256:{}", "0".repeat(64));
+    with(&["--access", "loan"], 2, "usage");
+    with(&["--jwt-issuer", "i", "--jwt-audience", "a", "--jwks", "keys.json"], 2, "usage");
+    with(&["--activation-key", "night/releaser.key"], 2, "usage");
+    with(&[&access[..], &[&none]].concat(), 2, "serve");
+    with(&[&pins[..], &["--activation-key", "bob/approver.key"]].concat(), 2, "key-file");
+    with(&["--roots", "trust.json"], 1, "malformed-trust");
+    with(&["--roots", "limits.json"], 2, "file");
+    with(&["--cors", "not an origin"], 2, "serve");
+    let everywhere = [&registry[..5], &["--listen", "0.0.0.0:0"]].concat();
+    assert!(bank.fails(&everywhere, 2, "serve").out.contains("--token-file"));
+    bank.fails(&["serve", "--follow", "ftp://h", "--roots", "trust/roots.json"], 2, "address");
+    bank.fails(&["serve", "--follow", "https://h:1"], 2, "usage");
+    let unreached =
+        ["serve", "--follow", "http://127.0.0.1:1", "--roots", "trust/roots.json", "--state", "s"];
+    bank.fails(&unreached, 1, "unsigned");
 }

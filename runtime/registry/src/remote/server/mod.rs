@@ -244,6 +244,7 @@ impl Server {
         if answer.status != StatusCode::NOT_MODIFIED {
             return self.keep(&answer);
         }
+        self.go_on(&answer);
         let read = self.last().as_ref().map(|read| read.documents.clone());
         read.ok_or_else(|| self.malformed("says that nothing changed since never"))
     }
@@ -257,9 +258,18 @@ impl Server {
         let answer = self.block(self.inner.wire.send_once(&call))?;
         let answer = self.good(&call, answer)?;
         if answer.status == StatusCode::NOT_MODIFIED {
+            self.go_on(&answer);
             return Ok(false);
         }
         self.keep(&answer).map(|_| true)
+    }
+
+    /// Takes over how far a server has looked for what changes the documents, so that it need not look there again.
+    fn go_on(&self, answer: &Answer) {
+        let Some(etag) = answer.headers.get(ETAG).and_then(|etag| etag.to_str().ok()) else { return };
+        if let (Ok(event), Some(read)) = (etag.trim_matches('"').parse(), self.last().as_mut()) {
+            (read.event, read.etag) = (event, etag.into());
+        }
     }
 
     /// The artifact with this image.
