@@ -180,6 +180,12 @@ impl Source {
                 "`{text}` is not an `https` address: anybody on the way could change the keys"
             ));
         }
+        if !url.username().is_empty() || url.password().is_some() {
+            // It would be told in the log with the address.
+            return Err(
+                "the address of the keys has a user or a password; they are public, leave it out".into()
+            );
+        }
         let client = reqwest::Client::builder()
             .user_agent(concat!("verdict/", env!("CARGO_PKG_VERSION")))
             .timeout(FETCH_TIME_MAX)

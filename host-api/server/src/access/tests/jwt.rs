@@ -389,7 +389,13 @@ async fn keys_come_from_where_the_operator_said_and_no_further() {
         assert_eq!(checker.principal(&key.about("k", &claims())).await, Err(JwtError::Unavailable));
     }
     assert_eq!(elsewhere.asked(), 0);
-    for url in ["http://issuer.example/keys", "http://127.0.0.1.example/keys", "https://", "http://"] {
+    for url in [
+        "https://user:secret@issuer.example/keys",
+        "http://issuer.example/keys",
+        "http://127.0.0.1.example/keys",
+        "https://",
+        "http://",
+    ] {
         let options = JwtOptions::new(ISSUER, "verdict", Jwks::Url(url.into()));
         assert!(Checker::open(options).await.is_err(), "{url}");
     }
