@@ -13,7 +13,7 @@ use verdict::core::name::{ChannelName, NameError, PolicyName};
 use verdict::core::time::Timestamp;
 use verdict::{DecideError, Decision, Pending, ReceiptState, Request};
 
-use crate::api::{Asked, Problem};
+use crate::api::Asked;
 use crate::error::{ApiError, fault_status, json};
 use crate::routes::App;
 use crate::{door, wire};
@@ -61,7 +61,7 @@ pub(crate) async fn routed(
     body: Bytes,
 ) -> Response {
     let decided = async {
-        let policy = asked.place.policy().map_err(Problem::of_older_route)?.clone();
+        let policy = asked.place.policy().map_err(ApiError::of)?.clone();
         decide(&app, policy, query.as_deref(), asked.principal.caller(), &body).await
     };
     door::routed(decided.await)

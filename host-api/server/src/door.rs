@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use verdict::core::name::PolicyName;
 
 use crate::access::Origin;
+use crate::api::{refused, request_id, with_id};
 use crate::decide;
 use crate::error::ApiError;
 use crate::oci::{self, Oci};
@@ -54,14 +55,15 @@ impl Door {
             let routed = Box::pin(self.router.clone().oneshot(request)).await;
             return routed.map(|response| response.map(Either::Right));
         };
+        let id = request_id(request.headers());
         let decided = tokio::time::timeout(self.request_timeout, self.decide(policy, request, origin)).await;
         let late = |_| {
             let message = "the request took too long; ask again";
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message))
         };
         match decided.unwrap_or_else(late) {
-            Ok((status, text)) => Ok(whole(status, text)),
-            Err(error) => Ok(error.into_response().map(Either::Right)),
+            Ok((status, text)) => Ok(with_id(whole(status, text), id)),
+            Err(error) => Ok(refused(&error.into(), id).map(Either::Right)),
         }
     }
 

@@ -3,27 +3,29 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 use verdict::core::outcome::{Fault, FaultCode, Party};
 use verdict::engine::DocumentErrorKind;
 use verdict::{DecideError, HostError};
 
-/// What every error answer looks like.
-#[derive(Debug, Serialize)]
-pub(crate) struct ErrorBody {
-    error: Detail,
-}
+use crate::api::Problem;
 
-#[derive(Debug, Serialize)]
-struct Detail {
+/// What is wrong, as answers of decisions said it before they were problems: clients read it still.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct Detail {
+    /// The code.
     code: String,
+    /// What is wrong.
     message: String,
     /// Where in the caller's document, for errors in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<Position>,
 }
 
-#[derive(Debug, Serialize)]
-struct Position {
+/// A place in a document, both from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Position {
     line: usize,
     column: usize,
 }
@@ -32,13 +34,18 @@ struct Position {
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
-    body: ErrorBody,
+    detail: Detail,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let detail = Detail { code: code.into(), message: message.into(), position: None };
-        Self { status, body: ErrorBody { error: detail } }
+        Self { status, detail }
+    }
+
+    /// A problem of what newer routes share with older ones.
+    pub(crate) fn of(problem: Problem) -> Self {
+        Self::new(problem.status(), problem.code(), problem.detail())
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -46,11 +53,11 @@ impl ApiError {
     }
 
     pub(crate) fn code(&self) -> &str {
-        &self.body.error.code
+        &self.detail.code
     }
 
     pub(crate) fn message(&self) -> &str {
-        &self.body.error.message
+        &self.detail.message
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -68,21 +75,20 @@ impl ApiError {
             _ => None,
         };
         let mut answer = Self::from(error);
-        answer.body.error.position = place.map(|(line, column)| Position { line, column });
+        answer.detail.position = place.map(|(line, column)| Position { line, column });
         answer
+    }
+}
+
+impl From<ApiError> for Detail {
+    fn from(error: ApiError) -> Self {
+        error.detail
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = json(self.status, &self.body);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response
+        Problem::from(self).into_response()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use utoipa::ToSchema as _;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem, Paths};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -29,8 +30,11 @@ pub(super) fn head() -> OpenApi {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
     let bearer =
         bearer.description(Some("a token of the server's file, an API key, or a JSON Web Token")).build();
+    let mut schemas = Vec::new();
+    ProblemView::schemas(&mut schemas);
     let components = ComponentsBuilder::new()
         .schema_from::<ProblemView>()
+        .schemas_from_iter(schemas)
         .security_scheme(SECURITY, SecurityScheme::Http(bearer))
         .build();
     let description = "Verdict over HTTP. Lists have `items` and `next`, which goes back as `after`. What fails is a \
@@ -45,7 +49,7 @@ pub(super) fn complete(paths: &mut Paths, action: Option<&str>) {
     for (path, item) in &mut paths.paths {
         for (method, operation) in operations(item) {
             name(operation, path);
-            headers(operation, method);
+            headers(operation, method, action);
             let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
             let problem =
                 ResponseBuilder::new().description("a problem").content(problem::MEDIA_TYPE, problem);
@@ -88,8 +92,9 @@ fn name(operation: &mut Operation, path: &str) {
     }
 }
 
-fn headers(operation: &mut Operation, method: &str) {
-    if method == "post" {
+fn headers(operation: &mut Operation, method: &str, action: Option<&str>) {
+    // A question has an id of its own, which does the same.
+    if method == "post" && action != Some("decision.decide") {
         let description = "a text of the client's own: the same request under it is carried out once";
         parameter(operation, "Idempotency-Key", ParameterIn::Header, description);
     }

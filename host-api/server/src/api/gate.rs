@@ -25,7 +25,6 @@ use super::place::Place;
 use super::problem::Problem;
 use super::rule::{Rule, Whose};
 use crate::access::{Action, Denial, Origin, Principal, Role};
-use crate::error::ApiError;
 use crate::routes::App;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -83,7 +82,7 @@ async fn admit(
 ) -> Result<Request, Early> {
     let (mut parts, body) = request.into_parts();
     let principal = app.access.principal(&parts.headers, Origin::of(&parts.extensions)).await;
-    let principal = principal.map_err(Problem::from)?;
+    let principal = principal.map_err(Problem::of)?;
     let place = Place::read(parameters)?;
     let (body, repeatable) = match wants_body(&parts, rule)? {
         None => (body, None),
@@ -102,7 +101,7 @@ async fn admit(
     let resource = place.resource();
     let action = Action::new(rule.action, tenant.as_ref(), &resource);
     let action = if rule.whose == Whose::Body { action.giving(&given.roles) } else { action };
-    app.access.check(&principal, &action).await.map_err(Problem::from)?;
+    app.access.judge(&principal, &action).await.map_err(Problem::from)?;
     let correlation = Correlation::of(&parts.extensions);
     let headers = parts.headers.clone();
     let asked = Asked { principal, place, now: now(), tenant, correlation, headers, repeatable };
@@ -201,7 +200,7 @@ fn queried(parts: &Parts) -> Result<Option<Tenant>, Problem> {
 
 /// The answer to who asks for what is not there, or is another's.
 pub(crate) fn nothing_here() -> Problem {
-    Problem::from(ApiError::from(Denial::Elsewhere))
+    Denial::Elsewhere.into()
 }
 
 /// Nothing of the tenant whose policy decides about this API can be named in it.

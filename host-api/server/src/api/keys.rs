@@ -144,7 +144,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, asked: Asked, Json(new):
     if tenant != asked.tenant {
         return Err(Problem::internal().into());
     }
-    let key = ApiKey::new().map_err(Problem::from)?;
+    let key = ApiKey::new().map_err(Problem::of)?;
     let (id, hash, created) = (key.id().to_owned(), key.hash(), asked.now);
     let entry = NewApiKey { id: id.clone(), tenant: tenant.clone(), hash, person, roles, expires };
     let mut change = asked.change(app.catalogue()?).await?;

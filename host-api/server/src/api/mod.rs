@@ -43,6 +43,7 @@ use crate::routes::App;
 
 pub(crate) use data::Contents;
 pub(crate) use gate::Asked;
+pub(crate) use outer::{refused, request_id, with_id};
 pub(crate) use problem::Problem;
 
 /// How long a browser may remember what other origins may ask: seconds.
@@ -67,7 +68,7 @@ pub(crate) fn router(app: &Arc<App>, options: &Options) -> Router {
 }
 
 async fn nothing(request: Request) -> Response {
-    // A client of registries that comes where there is none expects no problem.
+    // Clients of registries look for another form; some of ours did, when they came where there is none.
     if crate::oci::is_here(request.uri().path()) {
         return ApiError::not_found("there is no registry here").into_response();
     }

@@ -2,7 +2,7 @@
 
 use axum::body::to_bytes;
 use axum::extract::Request;
-use axum::http::{Extensions, HeaderName, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
@@ -21,12 +21,9 @@ const DETAIL_BYTES_MAX: usize = 4_096;
 pub(super) struct Correlation(String);
 
 impl Correlation {
-    fn of_request(request: &Request) -> Self {
-        let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
-        let is_usable = |text: &&str| {
-            (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        Self(given.filter(is_usable).map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned))
+    /// The id of a request: its own, or a new one.
+    fn of_request(headers: &HeaderMap) -> Self {
+        Self(given(headers).map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned))
     }
 
     /// The id that the outermost layer gave.
@@ -35,9 +32,37 @@ impl Correlation {
     }
 }
 
+/// The id that a request brings, if it can be told apart in a log.
+fn given(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_usable =
+        (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_usable.then_some(text)
+}
+
+/// The header with the id that a request brings, for answers that do not come through here.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(REQUEST_ID).filter(|_| given(headers).is_some()).cloned()
+}
+
+/// The answer of such a request that cannot be carried out, with its id or a new one.
+pub(crate) fn refused(problem: &Problem, id: Option<HeaderValue>) -> Response {
+    let id = id.and_then(|id| id.to_str().ok().map(ToOwned::to_owned));
+    let id = id.unwrap_or_else(|| Uuid::now_v7().to_string());
+    with_id(problem.answered(&id), HeaderValue::try_from(id).ok())
+}
+
+/// The answer with the id of its request, where that is known.
+pub(crate) fn with_id<B>(mut response: Response<B>, id: Option<HeaderValue>) -> Response<B> {
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
 /// Gives a request its id, and writes problems, which name it.
 pub(super) async fn outer(mut request: Request, next: Next) -> Response {
-    let correlation = Correlation::of_request(&request);
+    let correlation = Correlation::of_request(request.headers());
     request.extensions_mut().insert(correlation.clone());
     // Whatever is logged on the way says which request it was.
     let span = tracing::info_span!("request", id = %correlation.0);
@@ -52,10 +77,7 @@ pub(super) async fn outer(mut request: Request, next: Next) -> Response {
         }
         response = answered;
     }
-    if let Ok(id) = HeaderValue::try_from(correlation.0) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    response
+    with_id(response, HeaderValue::try_from(correlation.0).ok())
 }
 
 /// The problem of an answer: one that a route found, or what a layer said in plain text or not at all.

@@ -11,7 +11,8 @@ use verdict::registry::publish::PublishError;
 use verdict::registry::repository::RepositoryError;
 use verdict::registry::store::StoreError;
 
-use crate::error::ApiError;
+use crate::access::Denial;
+use crate::error::{ApiError, Detail};
 
 /// The media type of a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
@@ -22,6 +23,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: String,
     detail: String,
+    /// For clients of older routes.
+    error: Option<Box<Detail>>,
 }
 
 /// A problem as a caller sees it.
@@ -41,11 +44,14 @@ pub(crate) struct ProblemView {
     instance: String,
     /// The request's id, by which the server's log and its events know it.
     correlation_id: String,
+    /// Code and detail as decisions, receipts and logs had them before; with the place, for errors in a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Box<Detail>>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self { status, code: code.into(), detail: detail.into() }
+        Self { status, code: code.into(), detail: detail.into(), error: None }
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
@@ -82,6 +88,18 @@ impl Problem {
         Self::new(status, code, if detail.is_empty() { default } else { detail })
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn code(&self) -> &str {
+        &self.code
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The answer, of the request with this id.
     pub(crate) fn answered(&self, correlation: &str) -> Response {
         let view = ProblemView {
@@ -91,6 +109,7 @@ impl Problem {
             detail: self.detail.clone(),
             instance: format!("urn:verdict:request:{correlation}"),
             correlation_id: correlation.into(),
+            error: self.error.clone(),
         };
         let mut response = crate::error::json(self.status, &view);
         let headers = response.headers_mut();
@@ -104,9 +123,14 @@ impl Problem {
         response
     }
 
-    /// The answer of an older route, whose errors have another form.
-    pub(crate) fn of_older_route(self) -> ApiError {
-        ApiError::new(self.status, &self.code, self.detail)
+    /// An error of what older routes share with others.
+    pub(crate) fn of(error: ApiError) -> Self {
+        Self::new(error.status(), error.code(), error.message())
+    }
+
+    /// The same on an older route, whose clients look for more.
+    pub(crate) fn of_older_route(self) -> Self {
+        ApiError::new(self.status, &self.code, self.detail).into()
     }
 }
 
@@ -121,7 +145,14 @@ impl IntoResponse for Problem {
 
 impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {
-        Self::new(error.status(), error.code(), error.message())
+        let problem = Self::new(error.status(), error.code(), error.message());
+        Self { error: Some(Box::new(error.into())), ..problem }
+    }
+}
+
+impl From<Denial> for Problem {
+    fn from(denial: Denial) -> Self {
+        Self::new(denial.status(), denial.code(), denial.message())
     }
 }
 

@@ -179,6 +179,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_document_refers_to_is_in_it() {
+        let document = document();
+        let text = document.to_string();
+        for rest in text.split("\"#/components/schemas/").skip(1) {
+            let name = rest.split('"').next().unwrap();
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        }
+    }
+
+    #[test]
     fn every_route_asks_for_a_known_action_but_those_for_everybody() {
         let (document, mut open) = (document(), BTreeSet::new());
         for (path, item) in document["paths"].as_object().unwrap() {

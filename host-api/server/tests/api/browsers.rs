@@ -46,3 +46,18 @@ fn the_document_is_for_everybody() {
     assert_eq!(served.json(), checked_in);
     assert!(checked_in["openapi"].as_str().unwrap().starts_with("3.1"));
 }
+
+#[test]
+fn a_decision_says_the_id_that_its_request_brought_and_an_error_always_has_one() {
+    let world = World::furnished();
+    let path = format!("/v1/tenants/{0}/policies/{0}-loan/decide", TENANTS[0]);
+    let ask = |headers: &[(&str, &str)], body: &[u8]| world.client.ask("POST", &path, headers, body);
+    let answer = ask(&[("X-Request-ID", "ticket-7")], b"{\"input\":{}}");
+    assert_eq!((answer.status, answer.header("x-request-id")), (422, Some("ticket-7")));
+    assert_eq!(answer.json()["fault"]["code"], "invalid-input");
+    let refused = ask(&[("X-Request-ID", "ticket-8")], b"{\"input\":{\"a\" 1}}");
+    assert_eq!((refused.problem().0, refused.header("x-request-id")), (400, Some("ticket-8")));
+    let refused = ask(&[], b"{\"input\":{\"a\":1,\"a\":2}}");
+    assert_eq!(refused.problem().0, 400);
+    assert_eq!(refused.json()["error"]["position"]["line"], 1, "{}", refused.text());
+}

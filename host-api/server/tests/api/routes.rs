@@ -83,11 +83,6 @@ impl Route {
         self.operation["x-verdict-action"].as_str().unwrap_or_default()
     }
 
-    /// Whether its errors have the form of before.
-    pub(crate) fn is_older(&self) -> bool {
-        ["host", "decisions", "log"].contains(&self.operation["tags"][0].as_str().unwrap())
-    }
-
     pub(crate) fn names(&self) -> Vec<&str> {
         self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect()
     }
