@@ -64,8 +64,8 @@ struct Known {
 }
 
 impl Known {
-    fn is_younger(&self, than: Duration) -> bool {
-        self.read.is_some_and(|read| read.elapsed() < than)
+    fn is_younger(&self, than: Duration, now: Instant) -> bool {
+        self.read.is_some_and(|read| now.saturating_duration_since(read) < than)
     }
 }
 
@@ -77,11 +77,12 @@ struct Budget {
 }
 
 impl Budget {
-    fn take(&mut self) -> bool {
-        let come = u32::try_from(self.since.elapsed().as_secs() / READ_EVERY.as_secs()).unwrap_or(u32::MAX);
+    fn take(&mut self, now: Instant) -> bool {
+        let waited = now.saturating_duration_since(self.since).as_secs();
+        let come = u32::try_from(waited / READ_EVERY.as_secs()).unwrap_or(u32::MAX);
         if come > 0 {
             self.left = self.left.saturating_add(come).min(READS_MAX);
-            self.since = Instant::now();
+            self.since = now;
         }
         let may = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -106,12 +107,12 @@ enum Source {
 impl KeySet {
     /// Reads the keys for the first time. A file that cannot be read is an error; an issuer that does not answer now may
     /// answer later, and until then none of its tokens counts.
-    pub(super) async fn open(jwks: &Jwks) -> Result<Self, String> {
+    pub(super) async fn open(jwks: &Jwks, now: Instant) -> Result<Self, String> {
         let source = Source::new(jwks)?;
-        let budget = Mutex::new(Budget { left: READS_MAX, since: Instant::now() });
+        let budget = Mutex::new(Budget { left: READS_MAX, since: now });
         let set = Self { source, known: RwLock::default(), budget };
         match (set.source.read().await, jwks) {
-            (Ok(keys), _) => set.keep(keys),
+            (Ok(keys), _) => set.keep(keys, now),
             (Err(reason), Jwks::File(_)) => return Err(reason),
             (Err(reason), Jwks::Url(url)) => {
                 tracing::error!(url, reason, "the issuer's keys cannot be had; none of its tokens counts");
@@ -120,12 +121,12 @@ impl KeySet {
         Ok(set)
     }
 
-    /// The key with this id.
-    pub(super) async fn key(&self, id: &str) -> Result<Arc<Key>, NoKey> {
+    /// The key with this id, at this time.
+    pub(super) async fn key(&self, id: &str, now: Instant) -> Result<Arc<Key>, NoKey> {
         let known = self.known();
-        let found = known.keys.get(id).filter(|_| known.is_younger(KEPT_MAX));
+        let found = known.keys.get(id).filter(|_| known.is_younger(KEPT_MAX, now));
         let budget = match found {
-            Some(key) if known.is_younger(FRESH) => return Ok(Arc::clone(key)),
+            Some(key) if known.is_younger(FRESH, now) => return Ok(Arc::clone(key)),
             // While another request reads them again, the old ones do.
             Some(key) => match self.budget.try_lock() {
                 Ok(budget) => budget,
@@ -133,9 +134,9 @@ impl KeySet {
             },
             None => self.budget.lock().await,
         };
-        self.read_again(budget, id, known.read).await;
+        self.read_again(budget, id, known.read, now).await;
         let known = self.known();
-        if !known.is_younger(KEPT_MAX) {
+        if !known.is_younger(KEPT_MAX, now) {
             return Err(NoKey::Unavailable);
         }
         known.keys.get(id).cloned().ok_or(NoKey::Unknown)
@@ -146,14 +147,15 @@ impl KeySet {
         mut budget: tokio::sync::MutexGuard<'_, Budget>,
         id: &str,
         seen: Option<Instant>,
+        now: Instant,
     ) {
         let known = self.known();
         // Others may have read them while this one waited.
-        if (known.read != seen && known.keys.contains_key(id)) || !budget.take() {
+        if (known.read != seen && known.keys.contains_key(id)) || !budget.take(now) {
             return;
         }
         match self.source.read().await {
-            Ok(keys) => self.keep(keys),
+            Ok(keys) => self.keep(keys, now),
             Err(reason) => tracing::error!(reason, "the issuer's keys cannot be read again"),
         }
     }
@@ -162,8 +164,8 @@ impl KeySet {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn keep(&self, keys: HashMap<String, Arc<Key>>) {
-        let known = Known { keys, read: Some(Instant::now()) };
+    fn keep(&self, keys: HashMap<String, Arc<Key>>, now: Instant) {
+        let known = Known { keys, read: Some(now) };
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 }

@@ -1,6 +1,7 @@
 //! JSON Web Tokens (RFC 7519) of one issuer. What a token says of its own algorithm or key decides nothing.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use jsonwebtoken::crypto::{CryptoProvider, aws_lc};
 use jsonwebtoken::{Validation, decode, decode_header};
@@ -64,7 +65,7 @@ impl Tokens {
         // Else the library chooses by the features that all crates together ask for, and panics where they ask for two.
         // Fails only where one is installed already.
         let _ = CryptoProvider::install_default(&aws_lc::DEFAULT_PROVIDER);
-        let keys = KeySet::open(&options.jwks).await?;
+        let keys = KeySet::open(&options.jwks, Instant::now()).await?;
         Ok(Self { options, keys })
     }
 
@@ -79,7 +80,7 @@ impl Tokens {
             return Err(refused(&"it has critical extensions, and none is known here"));
         }
         let Some(id) = header.kid else { return Err(refused(&"its header names no key (`kid`)")) };
-        let key = self.keys.key(&id).await.map_err(|error| match error {
+        let key = self.keys.key(&id, Instant::now()).await.map_err(|error| match error {
             NoKey::Unknown => refused(&"the issuer has no such key"),
             NoKey::Unavailable => JwtError::Unavailable,
         })?;
