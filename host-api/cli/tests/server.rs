@@ -11,6 +11,7 @@ mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -293,8 +294,23 @@ fn a_server_is_administered_and_says_what_happened() {
     let shown = run(&["api-keys", "show", id]).ok();
     assert!(!shown.out.contains(made["key"].as_str().unwrap()), "a key is shown once");
     run(&["api-keys", "revoke", id]).ok();
+    for wrong in [made["key"].as_str().unwrap(), "..", "a/b", ""] {
+        assert_eq!(run(&["api-keys", "revoke", wrong]).error(), "usage", "{wrong}");
+    }
     let listed = run(&["api-keys", "list", "--tenant", "bank"]).ok().json();
     assert!(listed["keys"][0]["revoked"].is_string(), "{listed}");
+
+    let written = ["api-keys", "create", "--person", "olga", "--role", "auditor", "--out", "token"];
+    assert_eq!(run(&written).ok().json()["key"]["key"], Value::Null);
+    assert_eq!(run(&written).error(), "exists");
+    let token = std::fs::metadata(bank.site.path("token")).unwrap();
+    assert_eq!(
+        (
+            token.permissions().mode() & 0o777,
+            run(&["api-keys", "list"]).ok().json()["keys"].as_array().unwrap().len()
+        ),
+        (0o600, 2)
+    );
 
     let events = run(&["events"]).ok().json();
     let numbers: Vec<_> =

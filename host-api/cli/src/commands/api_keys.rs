@@ -1,6 +1,7 @@
 //! `verdict api-keys`: by which a server knows people and programs.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -9,7 +10,8 @@ use verdict_core::time::Timestamp;
 
 use super::catalogue::{self, ListArgs, text};
 use crate::clock;
-use crate::error::Error;
+use crate::error::{Error, Problem};
+use crate::files;
 use crate::place::ServerArgs;
 use crate::report::Report;
 
@@ -46,13 +48,14 @@ struct All {
 /// Show what a key is for, or revoke it: it stops at the next request
 #[derive(clap::Args)]
 struct One {
-    /// The key's id, which is a part of it
+    /// The key's id, which is the middle of it
+    #[arg(value_parser = id)]
     id: String,
     #[command(flatten)]
     server: ServerArgs,
 }
 
-/// Make a key. It is shown once; the server keeps its hash
+/// Make a key. The server keeps its hash, so that it is shown once, or written to a file that only you can read
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: verdict api-keys create --person rita --tenant bank --role operator --profile prod"
@@ -70,8 +73,20 @@ struct New {
     /// How many days it holds; until it is revoked, if left out
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=3_650))]
     days: Option<i64>,
+    /// The file to write the key to, for `--token-file`; never over another one. It is shown, if left out
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+/// An id goes into addresses, which are logged; a key must not.
+fn id(text: &str) -> Result<String, String> {
+    if text.starts_with("verdict_") {
+        return Err("this is a key, not its id: the id is between the two `_`".into());
+    }
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_plain { Ok(text.into()) } else { Err("an id is letters and digits".into()) }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -125,10 +140,23 @@ fn create(new: &New) -> Result<Report, Error> {
     if let (Some(expires), Some(body)) = (expires, body.as_object_mut()) {
         body.insert("expires".into(), json!(expires));
     }
-    let made = new.server.required()?.create_json(&["v1", "api-keys"], &body)?;
+    let server = new.server.required()?;
+    // Before there is a key that would then be lost.
+    if let Some(path) = new.out.as_deref().filter(|path| path.symlink_metadata().is_ok()) {
+        let message = format!("`{}` exists, and is never written over", path.display());
+        return Err(Error::Unusable(Problem::new("exists", message).help("name a new file")));
+    }
+    let mut made = server.create_json(&["v1", "api-keys"], &body)?;
     let key = text(&made, "key");
+    let Some(path) = &new.out else {
+        let mut report = show(made);
+        report.row("key", key).warn("the key is not shown again; keep it where only its owner reads it");
+        return Ok(report);
+    };
+    files::write_new(path, format!("{key}\n").as_bytes(), true)?;
+    made.as_object_mut().map(|made| made.remove("key"));
     let mut report = show(made);
-    report.row("key", key).warn("the key is not shown again; keep it where only its owner reads it");
+    report.row("written", path.display());
     Ok(report)
 }
 

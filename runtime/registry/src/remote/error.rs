@@ -227,7 +227,7 @@ impl RemoteError {
             }
             Self::Answered { .. } => "check that it is an OCI registry and takes artifacts of any type",
             Self::Denied { with_credentials: false, .. } => {
-                "log in with `docker login` or `crane auth login`, or set `DOCKER_CONFIG`"
+                "log in with `docker login` or `crane auth login`, or set `DOCKER_CONFIG`; a server of ours takes `VERDICT_TOKEN`"
             }
             Self::Denied { .. } => "log in as somebody who may, or ask for the right to",
             Self::Missing { .. } => "see what there is with `verdict list` and `verdict tags`",

@@ -214,3 +214,26 @@ fn a_stream_that_breaks_off_is_taken_up_after_its_last_event() {
     assert_eq!(last, ["6", "8", "8"]);
     assert!(scripted.asked()[0].starts_with("GET /v1/events/stream?tenant=bank "), "{}", scripted.asked()[0]);
 }
+
+/// A host loads many channels at the same time.
+#[test]
+fn many_threads_ask_one_client() {
+    let content = |number: usize| format!("content {number}");
+    let scripted = Scripted::start((0..16).map(|number| ("200 OK", content(number))).collect());
+    let tenant = "bank".parse().unwrap();
+    let got = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    let bytes = scripted.server.data(&tenant, &Digest::of(b""), 100).unwrap();
+                    got.lock().unwrap().push(String::from_utf8(bytes).unwrap());
+                }
+            });
+        }
+    });
+    let (mut got, mut expected) = (got.into_inner().unwrap(), (0..16).map(content).collect::<Vec<_>>());
+    got.sort();
+    expected.sort();
+    assert_eq!(got, expected);
+}
