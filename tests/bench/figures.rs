@@ -44,7 +44,7 @@ const RATIOS: [(&str, &str, &str, &str); 16] = [
 ];
 
 /// Figures that have a goal of their own.
-const GOALS: [(&str, &str); 8] = [
+const GOALS: [(&str, &str); 12] = [
     ("decide.rust.pristine.p50", "<= 2, and never above 4"),
     ("decide.rust.warm.p50", "<= 1.5"),
     ("fuel.worst.ns", "<= 1.5"),
@@ -52,6 +52,10 @@ const GOALS: [(&str, &str); 8] = [
     ("document.scan.gb_s", ">= 1"),
     ("data.lookup.us", "< 2"),
     ("data.memory.ratio", "<= 3"),
+    ("load.start.1000.ms", "< 1000"),
+    ("load.memory.per_policy.kb", "<= 300"),
+    ("registry.activate.p99.ms", "< 200"),
+    ("registry.metadata.cached.p99.us", "< 1000"),
     ("http.decide.rps", ">= 0.75 of bare, >= 7 times OPA"),
 ];
 

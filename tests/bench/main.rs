@@ -11,6 +11,7 @@ mod opa;
 mod peers;
 mod plan;
 mod process;
+mod registry;
 mod rounds;
 
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use figures::Figures;
 use rounds::Contestant;
-use verdict_tests::server::{binary, root, text};
+use verdict_tests::server::{binary, library, root, text};
 
 /// The policy that is asked everywhere.
 pub(crate) const POLICY: &str = "role-based-access";
@@ -30,8 +31,19 @@ pub(crate) const INPUT: &str = r#"{"user": "bob", "action": "update", "type": "c
 const PART_TIME_MAX: Duration = Duration::from_secs(400);
 
 /// The parts, in the order in which they run; `BENCH_ONLY` names some of them, with commas.
-const PARTS: [&str; 9] =
-    ["decide", "peers", "document", "data", "fuel", "hostile", "languages", "ledger", "http"];
+const PARTS: [&str; 11] = [
+    "decide",
+    "peers",
+    "document",
+    "data",
+    "fuel",
+    "hostile",
+    "languages",
+    "ledger",
+    "load",
+    "http",
+    "registry",
+];
 
 /// Programs of the engine that measure by themselves.
 const PROGRAMS: [&str; 5] = ["document", "data", "fuel", "hostile", "languages"];
@@ -56,8 +68,17 @@ fn main() {
     if wanted("ledger") {
         part(&mut figures, cargo(&["-p", "verdict-ledger", "--bench", "append"]));
     }
+    if wanted("load") {
+        let build = library().join("agent-guardrail");
+        let mut program = cargo(&["-p", "verdict", "--bench", "load"]);
+        program.env("VERDICT_BENCH_BUILD", build);
+        part(&mut figures, program);
+    }
     if wanted("http") {
         http::measure(&mut figures, seconds());
+    }
+    if wanted("registry") {
+        registry::measure(&mut figures, seconds());
     }
     print!("{}", figures.table());
     // What was not measured in the same run is not in the same file.

@@ -73,6 +73,7 @@ done
 "$cargo" bench --quiet --no-run --profile dist -p verdict-cli -p verdict-engine --features verdict-engine/bench --bench decide
 "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-engine --features verdict-engine/bench "${benches[@]}"
 "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-ledger --bench append
+"$cargo" bench --quiet --no-run -p verdict-cli -p verdict --bench load
 "$cargo" build --quiet --profile dist -p verdict-cli -p verdict-tests --bin verdict-bench
 timeout 2400 target/dist/verdict-bench
 say 'written: target/bench/results.json, or results-part.json'

@@ -229,8 +229,9 @@ fn publish(source: &Folder, manifest: &serde_json::Value, component: &[u8], numb
     let (policy, channel): (PolicyName, _) =
         (format!("bench/p{number:04}").parse()?, ChannelName::production());
     let mut manifest = manifest.clone();
-    manifest["policy"] = policy.to_string().into();
-    manifest["component"] = Digest::of(component).to_string().into();
+    let members = manifest.as_object_mut().ok_or("a manifest is an object")?;
+    members.insert("policy".into(), policy.to_string().into());
+    members.insert("component".into(), Digest::of(component).to_string().into());
     let manifest = Manifest::parse(manifest.to_string().as_bytes()).map_err(|error| error.to_string())?;
     let unnamed = source.artifacts.join("new");
     let layout = Layout::create(&unnamed, component, &policy, &manifest.version)?;
