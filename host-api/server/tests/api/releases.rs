@@ -179,6 +179,26 @@ fn data_is_put_and_read_value_by_value() {
 }
 
 #[test]
+fn a_content_may_be_larger_than_other_bodies() {
+    let world = World::open();
+    let content = format!("{{\"text\":\"{}\",\"end\":7}}", "kestrel".repeat(1 << 20));
+    assert!(
+        content.len()
+            > verdict_server::Options::new(verdict_server::Listen::parse("127.0.0.1:0").unwrap())
+                .body_bytes_max
+    );
+    let digest = world.put_data(BANK, 1, content.as_bytes());
+    let read = world.client.get(&format!("/v1/tenants/{BANK}/data/content/{digest}")).is(200);
+    assert_eq!(read.header("content-length"), Some(content.len().to_string().as_str()));
+    assert!(read.body == content.as_bytes());
+    let head =
+        world.client.ask("HEAD", &format!("/v1/tenants/{BANK}/data/content/{digest}"), &[], b"").is(200);
+    assert!(head.body.is_empty() && head.etag() == read.etag());
+    let value = world.client.get(&format!("/v1/tenants/{BANK}/data/document?pointer=/end")).is(200).json();
+    assert_eq!(value["value"], 7);
+}
+
+#[test]
 fn a_follower_is_told_of_news_and_only_of_news() {
     let world = World::open();
     let path = "/v1/registry/documents";
