@@ -55,6 +55,7 @@ servers=()
 start() { # NAME ARGUMENTS: starts a host, and says where it listens
   local name=$1
   shift
+  : >"$name/out" # there from the start, for whoever reads it
   verdict serve "$@" --roots "$name/roots.json" --listen 127.0.0.1:0 >"$name/out" 2>"$name/log" &
   servers+=($!)
   for _ in $(seq 150); do
