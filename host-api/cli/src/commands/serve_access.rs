@@ -12,8 +12,8 @@ use crate::files;
 const TOKEN_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Where the access policy's hosts have their state, beside its trust file.
 const STATE: &str = "access-state";
-/// The file that says what was done over the break-glass socket, beside that.
-const RECORD: &str = "jsonl";
+/// What follows the name of the break-glass socket in that of the file that says what was done over it.
+const RECORD: &str = ".jsonl";
 
 /// Who may ask.
 #[derive(clap::Args)]
@@ -47,7 +47,7 @@ pub(crate) struct AccessArgs {
     #[arg(long, value_name = "CLAIM", requires = "jwt_issuer")]
     jwt_tenant: Option<String>,
     /// A Unix socket over which the owner of this process, and root, may do everything. What is done there is recorded
-    /// first, in a file of its name that ends in `.jsonl`, or in the access policy's log
+    /// first, in a file of its name and `.jsonl`, or in the access policy's log
     #[arg(long, value_name = "PATH")]
     break_glass: Option<PathBuf>,
 }
@@ -62,10 +62,12 @@ impl AccessArgs {
             tokens: self.token_file.as_deref().map(tokens).transpose()?,
             policy: self.policy(),
             jwt: self.jwt(),
-            break_glass: self
-                .break_glass
-                .as_ref()
-                .map(|socket| BreakGlass { socket: socket.clone(), record: socket.with_extension(RECORD) }),
+            break_glass: self.break_glass.as_ref().map(|socket| {
+                // Never the socket's own name.
+                let mut record = socket.clone().into_os_string();
+                record.push(RECORD);
+                BreakGlass { socket: socket.clone(), record: record.into() }
+            }),
         })
     }
 
