@@ -160,8 +160,8 @@ impl Drop for Served {
     }
 }
 
-/// What is the same everywhere. `at` names the registry, `pins` whom the command believes.
-fn story(bank: &Bank, at: &[&str], pins: &[&str]) {
+/// What is the same everywhere. `at` names the registry, `pins` whom the command believes, and `file` where a state waits.
+fn story(bank: &Bank, at: &[&str], pins: &[&str], file: &[&str]) {
     let run = |arguments: &[&str], more: &[&[&str]]| bank.run(&[&[arguments], more].concat().concat());
     let release = |arguments: &[&str]| run(arguments, &[at, pins]);
     bank.fails(
@@ -174,11 +174,12 @@ fn story(bank: &Bank, at: &[&str], pins: &[&str]) {
     let approved = run(&["approve", VERSION, "--key", "bob/approver.key"], &[at]).ok().json();
     assert_eq!(approved["version"], "0.1.0");
 
-    let waits = release(&activate).ok().json();
+    let waits = release(&[&activate[..], file].concat()).ok().json();
     assert_eq!((&waits["released"], &waits["state"]["sequence"]), (&json!(false), &json!(1)));
     assert_eq!(run(&["channels"], &[at]).ok().json()["channels"], json!([]));
-    release(&["cosign", "default/loan", "--key", "rita/releaser.key"]).ok();
-    let released = release(&["cosign", "default/loan", "--key", "ron/releaser.key"]).ok().json();
+    let cosign = |key: &str| release(&[&["cosign", "default/loan", "--key", key], file].concat()).ok().json();
+    assert_eq!(cosign("rita/releaser.key")["released"], false);
+    let released = cosign("ron/releaser.key");
     assert_eq!(released["released"], true);
     assert!(!bank.site.path(waits["file"].as_str().unwrap()).exists(), "what waited is gone");
     let promote = ["promote", "default/loan", "--from", "production", "--channel", "staging"];
@@ -224,7 +225,7 @@ fn a_folder_and_a_server_take_the_same_commands() {
         std::fs::copy(bank.site.path("trust").join(name), bank.site.path("registry/trust").join(name))
             .unwrap();
     }
-    story(&bank, &["--registry", "registry"], &[]);
+    story(&bank, &["--registry", "registry"], &[], &[]);
     story_of_revocation(&bank, &["--trust", "registry/trust"], &["--registry", "registry"], &[]);
     bank.fails(
         &["activate", "default/loan", "0.1.0", "--by-server", "--registry", "registry"],
@@ -245,7 +246,7 @@ fn a_folder_and_a_server_take_the_same_commands() {
     assert_eq!(pushed["place"], "localhost/default/loan:0.1.0");
     bank.run(&[&["pull", "default/loan:0.1.0", "pulled"], OWNER].concat()).ok();
     bank.run(&["verify", "pulled", "--trust", "trust.json"]).ok();
-    story(&bank, OWNER, &pins);
+    story(&bank, OWNER, &pins, &["--file", "waiting.dsse"]);
 
     let by_server = ["activate", "default/loan", "0.1.0", "--by-server"];
     bank.fails(&[&by_server[..], OWNER].concat(), 1, "too-few-signers");
