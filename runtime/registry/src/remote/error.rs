@@ -159,8 +159,14 @@ impl Problem {
             (_, Some(code)) => code.remedy(),
             (401, _) if !self.with_token => "give a token with `--token-file`, a profile or `VERDICT_TOKEN`",
             (401, _) => "check the token: it may be another server's, or revoked",
+            (403, _) if self.code == "no-access-policy" => "its operator has to start it with `--access`",
             (403, _) => "ask somebody whose roles allow it",
             (404, _) => "check the name; what a token may not see is not there for it",
+            (409, _) if self.code == "no-roots" => "its operator has to start it with `--roots`",
+            (409, _) if self.code == "no-activation-key" => {
+                "sign it with a releaser's key, or let its operator give it one: `--activation-key`"
+            }
+            (409, _) if self.code == "no-previous" => "name the version to go back to, with `--to`",
             (409 | 412, _) => "somebody else was faster, or it is done already; look at what is there now",
             (400 | 413 | 415 | 422, _) => "correct what is sent",
             _ => "the server has a problem of its own; run the command again later",
