@@ -49,6 +49,8 @@ fn commitment(field: &str, salt: &[u8; 32], value: &str) -> String {
 struct Made {
     receipt: Value,
     vkey: String,
+    /// The proof of a leaf that is no record.
+    event: String,
 }
 
 /// A receipt for the record in the middle of a log of eleven.
@@ -61,18 +63,27 @@ fn receipt(folder: &Path) -> Made {
         "input": commitment("input", &input_salt, INPUT),
     });
     let record = json!({ "commitments": commitments, "format": "verdict-record/1" }).to_string();
+    let event = json!({ "event": { "kind": "channel.changed", "number": 1 }, "format": "verdict-event/1" });
     for number in 0..11 {
-        let leaf = if number == 6 { record.clone() } else { format!("another record {number}") };
+        let leaf = match number {
+            6 => record.clone(),
+            7 => event.to_string(),
+            _ => format!("another record {number}"),
+        };
         ledger.append(&log, leaf.as_bytes(), b"").wait().unwrap();
     }
     ledger.publish().unwrap();
-    let proof = ledger.proof(&log, 6).unwrap().unwrap().to_string();
+    let [proof, event] = [6, 7].map(|index| ledger.proof(&log, index).unwrap().unwrap().to_string());
     let openings = json!({
         "answer": { "salt": STANDARD.encode(answer_salt), "value": ANSWER },
         "input": { "salt": STANDARD.encode(input_salt) },
     });
     let vkey = ledger.verifier_key(&log).unwrap().to_string();
-    Made { receipt: json!({ "format": "verdict-receipt/1", "proof": proof, "openings": openings }), vkey }
+    Made {
+        receipt: json!({ "format": "verdict-receipt/1", "proof": proof, "openings": openings }),
+        vkey,
+        event,
+    }
 }
 
 /// A folder with the files of a call, and the verifier that reads them.
@@ -113,12 +124,15 @@ impl Calls<'_> {
 fn an_independent_verifier_says_yes_to_ours_and_no_to_every_flipped_bit() {
     let Some(verifier) = verifier() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let Made { receipt, vkey } = receipt(&folder.path().join("ledger"));
+    let Made { receipt, vkey, event } = receipt(&folder.path().join("ledger"));
     let calls = Calls { verifier, folder: folder.path(), vkey: &vkey };
     let (input, answer) = (calls.file("input", INPUT), calls.file("answer", ANSWER));
     let said = calls.yes(&receipt, &["--input", &input, "--answer", &answer]);
     assert_eq!(said, "ok record 6 of 11; commitments checked: answer, input\n");
     assert_eq!(calls.yes(&receipt, &[]), "ok record 6 of 11; commitments checked: answer\n");
+
+    let event = json!({ "format": "verdict-receipt/1", "proof": event, "openings": {} });
+    assert!(calls.no(&event, &[]).contains("no record of a decision"));
 
     let proof = calls.file("a.tlog-proof", receipt["proof"].as_str().unwrap());
     assert_eq!(calls.says(&[&proof, &vkey]).0, Some(0), "a bare proof is enough");
@@ -133,7 +147,7 @@ fn an_independent_verifier_says_yes_to_ours_and_no_to_every_flipped_bit() {
 fn an_independent_verifier_says_no_to_another_input_answer_salt_record_or_key() {
     let Some(verifier) = verifier() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let Made { receipt, vkey } = receipt(&folder.path().join("ledger"));
+    let Made { receipt, vkey, .. } = receipt(&folder.path().join("ledger"));
     let calls = Calls { verifier, folder: folder.path(), vkey: &vkey };
     let other = calls.file("other", r#"{"income": 52001}"#);
     let input = calls.file("input", INPUT);

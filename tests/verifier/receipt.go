@@ -12,7 +12,11 @@ import (
 	"strings"
 )
 
-const receiptFormat = "verdict-receipt/1"
+const (
+	receiptFormat = "verdict-receipt/1"
+	// What else is in a log, such as events of the registry, has another format and is no decision.
+	recordFormat = "verdict-record/1"
+)
 
 // A receipt is a proof with the salts that open the record's commitments.
 type receipt struct {
@@ -28,6 +32,7 @@ type opening struct {
 
 // The part of a record that openings are checked against.
 type record struct {
+	Format      string            `json:"format"`
 	Commitments map[string]string `json:"commitments"`
 }
 
@@ -55,10 +60,11 @@ func parseReceipt(file []byte) (*receipt, error) {
 // got, by field. It returns the fields that were checked.
 func (r *receipt) checkOpenings(leaf []byte, given map[string][]byte) ([]string, error) {
 	var rec record
-	if len(r.Openings) > 0 || len(given) > 0 {
-		if err := json.Unmarshal(leaf, &rec); err != nil {
-			return nil, fmt.Errorf("the record: %w", err)
-		}
+	if err := json.Unmarshal(leaf, &rec); err != nil {
+		return nil, fmt.Errorf("the record: %w", err)
+	}
+	if rec.Format != recordFormat {
+		return nil, fmt.Errorf("the leaf is no record of a decision: its format is %q, not %q", rec.Format, recordFormat)
 	}
 	for field := range given {
 		if _, ok := r.Openings[field]; !ok {

@@ -26,11 +26,13 @@ use verdict::core::time::Timestamp;
 use verdict::core::trust::{ChannelState, Release, Roots, Share, SignedDocument, TRUST_PAYLOAD_TYPE};
 use verdict::engine::Instances;
 use verdict::registry::{Documents, Layout, Source, Tree};
-use verdict::{Config, Host, Registry, Request};
+use verdict::{Config, Host, PolicyStatus, Registry, Request};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const POLICIES: usize = 1_000;
+/// As many as the sandbox keeps memory of when their instances are gone, and some more.
+const FEW: usize = 600;
 const COMPONENT_BYTES: usize = 64 << 10;
 const STARTS: usize = 5;
 const ROOT: u8 = 1;
@@ -51,20 +53,22 @@ fn measure() -> Result<()> {
     let build =
         std::env::var_os("VERDICT_BENCH_BUILD").ok_or("VERDICT_BENCH_BUILD is the build of a policy")?;
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/bench/load");
-    let (full, empty) = (target.join("full"), target.join("empty"));
-    prepare(&full, Path::new(&build), POLICIES)?;
-    prepare(&empty, Path::new(&build), 0)?;
+    let (full, few) = (target.join("full"), target.join("few"));
+    prepare(&full, Path::new(&build), POLICIES, None)?;
+    prepare(&few, Path::new(&build), FEW, Some(&full))?;
     let mut starts = Vec::new();
     for _ in 0..STARTS {
         starts.push(started("start", &full, POLICIES)?);
     }
-    let nothing = started("start", &empty, 0)?;
+    // A host with fewer has read its own program and filled the sandbox's pool, too: the difference is the policies'.
+    let with_few = started("start", &few, FEW)?;
+    let per_policy = |kb: f64, few_kb: f64| (kb - few_kb) / (POLICIES - FEW) as f64;
     starts.sort_by(|a, b| a.ms.total_cmp(&b.ms));
     let median = starts.get(STARTS / 2).ok_or("it was started")?;
-    eprintln!("an empty host: {nothing:?}");
+    eprintln!("with {FEW} policies: {with_few:?}");
     print("load.start.1000.ms", median.ms, "ms");
-    print("load.memory.per_policy.kb", (median.kb - nothing.kb) / POLICIES as f64, "kB");
-    print("load.memory.per_policy.asked.kb", (median.asked_kb - nothing.kb) / POLICIES as f64, "kB");
+    print("load.memory.per_policy.kb", per_policy(median.kb, with_few.kb), "kB");
+    print("load.memory.per_policy.asked.kb", per_policy(median.asked_kb, with_few.asked_kb), "kB");
     Ok(())
 }
 
@@ -80,9 +84,10 @@ struct Started {
 
 /// Opens the host in a process of its own; it may only `compile` what a `start` finds compiled.
 fn started(how: &str, folder: &Path, count: usize) -> Result<Started> {
-    let run =
-        || Command::new(std::env::current_exe()?).args([how, text(folder)?, &count.to_string()]).output();
-    let output = run()?;
+    // The records of earlier runs are not what is measured.
+    let _ = fs::remove_dir_all(folder.join("state/log"));
+    let mut command = Command::new(std::env::current_exe()?);
+    let output = command.args([how, text(folder)?, &count.to_string()]).output()?;
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         return Err(format!("the start failed: {out}{}", String::from_utf8_lossy(&output.stderr)).into());
@@ -107,7 +112,9 @@ fn start(folder: &Path, count: usize, may_compile: bool) -> Result<()> {
     let began = Instant::now();
     let host = Host::open(config)?;
     let ms = began.elapsed().as_secs_f64() * 1e3;
-    let policies = host.policies();
+    // Before this program takes memory of its own for each of them.
+    let kb = memory_kb()?;
+    let policies: Vec<_> = host.policies().iter().map(first_rule).collect();
     if policies.len() != count || (!may_compile && compiled() != before) {
         return Err(format!(
             "{} are loaded, {} of them compiled: {:?}",
@@ -117,10 +124,7 @@ fn start(folder: &Path, count: usize, may_compile: bool) -> Result<()> {
         )
         .into());
     }
-    let kb = memory_kb()?;
-    for policy in &policies {
-        let rule = policy.manifest.rules.first().map(|rule| rule.name.to_string());
-        let policy = policy.name.clone();
+    for (policy, rule) in policies {
         let asked = Request {
             policy,
             channel: None,
@@ -134,6 +138,10 @@ fn start(folder: &Path, count: usize, may_compile: bool) -> Result<()> {
     }
     println!("{ms:.0} {kb} {}", memory_kb()?);
     Ok(())
+}
+
+fn first_rule(policy: &PolicyStatus) -> (PolicyName, Option<String>) {
+    (policy.name.clone(), policy.manifest.rules.first().map(|rule| rule.name.to_string()))
 }
 
 /// What this process has of the machine's memory: resident, and in files without a name that it may not have mapped.
@@ -190,8 +198,9 @@ impl Source for Folder {
     }
 }
 
-/// Fills a folder with policies, their channels and the state of a host that has compiled them, unless it was done.
-fn prepare(folder: &Path, build: &Path, count: usize) -> Result<()> {
+/// Fills a folder with policies, their channels and the state of a host that has compiled them, unless it was done;
+/// `like` another folder, which has compiled all of them.
+fn prepare(folder: &Path, build: &Path, count: usize, like: Option<&Path>) -> Result<()> {
     let manifest = fs::read_to_string(build.join("manifest.json"))?;
     let made_of = format!("{count} {} {}", Digest::of(manifest.as_bytes()), now()?.millis() / 86_400_000 / 7);
     let mark = folder.join("made-of");
@@ -208,7 +217,17 @@ fn prepare(folder: &Path, build: &Path, count: usize) -> Result<()> {
     for number in 0..count {
         publish(&source, &manifest, &padded(&component, number)?, number)?;
     }
-    eprintln!("compiling {count} policies");
+    if let Some(like) = like {
+        for part in ["keys", "compiled"] {
+            let (from, to) = (like.join("state").join(part), folder.join("state").join(part));
+            fs::create_dir_all(&to)?;
+            for file in fs::read_dir(&from)? {
+                let file = file?;
+                fs::copy(file.path(), to.join(file.file_name()))?;
+            }
+        }
+    }
+    eprintln!("compiling what is not compiled of {count} policies");
     started("compile", folder, count)?;
     Ok(fs::write(mark, made_of)?)
 }

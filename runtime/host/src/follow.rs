@@ -488,3 +488,25 @@ fn unverified<T: SignedDocument>(envelope: &[u8]) -> Option<T> {
 fn refused(what: &str, refusal: Refusal) -> Quarantined {
     Quarantined { path: what.into(), refusal }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn work_on_all_processors_comes_back_in_order_and_is_done_once() {
+        for count in [0, 1, 7, 16, 1_000] {
+            let items: Vec<usize> = (0..count).collect();
+            let seen = Mutex::new(BTreeSet::new());
+            let results = in_parallel(&items, |item| {
+                assert!(seen.lock().unwrap().insert(*item), "{item} is done twice");
+                item * 2
+            });
+            assert!(results.into_iter().eq((0..count).map(|item| item * 2)), "{count}");
+            assert_eq!(seen.into_inner().unwrap().len(), count);
+        }
+    }
+}

@@ -9,8 +9,8 @@ pub(crate) struct Snapshot(Box<[Image]>);
 /// One memory, page by page. Most pages of most memories are zero, and take no room.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Image {
-    /// For each page, which of `kept` it is; none is a page of zeros.
-    pages: Box<[Option<u32>]>,
+    /// The numbers of the pages that are kept, in order; any other is a page of zeros.
+    numbers: Box<[u32]>,
     kept: Box<[u8]>,
 }
 
@@ -28,22 +28,19 @@ impl Snapshot {
 
 impl Image {
     fn of(memory: &[u8], page: usize) -> Self {
-        let mut kept = Vec::new();
-        let pages = memory.chunks(page).map(|bytes| {
-            if is_zero(bytes) {
-                return None;
+        let (mut numbers, mut kept) = (Vec::new(), Vec::new());
+        for (number, bytes) in (0..).zip(memory.chunks(page)) {
+            if !is_zero(bytes) {
+                numbers.push(number);
+                kept.extend_from_slice(bytes);
             }
-            let number = u32::try_from(kept.len() / page).ok();
-            kept.extend_from_slice(bytes);
-            number
-        });
-        let pages = pages.collect();
-        Self { pages, kept: kept.into() }
+        }
+        Self { numbers: numbers.into(), kept: kept.into() }
     }
 
     /// The bytes of a page; none if they are all zero.
     pub(crate) fn page(&self, number: usize) -> Option<&[u8]> {
-        let kept = (*self.pages.get(number)?)? as usize;
+        let kept = self.numbers.binary_search(&u32::try_from(number).ok()?).ok()?;
         let page = page_bytes();
         self.kept.get(kept * page..(kept + 1) * page)
     }
