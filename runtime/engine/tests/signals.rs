@@ -500,6 +500,15 @@ impl Drop for Hoard {
 }
 
 fn without_mappings() {
+    // Rust ends a process that cannot allocate, and with every mapping taken the heap does not even grow. So all threads
+    // of this one share a heap that is large enough before.
+    // SAFETY: settings of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+    }
+    drop(black_box(Vec::<u8>::with_capacity(256 << 20)));
     let engine = engine(Instances::Protected, Target::Native);
     let (policy, other) = (policy(&engine), policy(&engine));
     let (mut right, mut unavailable, mut loaded) = (0, 0, 0);
@@ -514,12 +523,6 @@ fn without_mappings() {
         }
     };
     let component = component();
-    // Rust ends a process that cannot allocate. This one grows its heap instead of asking for mappings.
-    // SAFETY: settings of the allocator.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
-    }
     let mut hoard = Hoard::new();
     for left in 0..60 {
         for input in [RESET, RENEWED, RESET, RENEWED, RENEWED] {
