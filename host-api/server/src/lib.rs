@@ -25,6 +25,7 @@ mod error;
 mod listen;
 mod oci;
 mod routes;
+mod still;
 mod transitions;
 mod wire;
 

@@ -17,9 +17,10 @@ use verdict::registry::publish::Publisher;
 use verdict::registry::repository::Registry;
 
 use crate::access::{Access, Action, Origin, Principal};
-use crate::api::{Asked, Contents, Problem};
+use crate::api::{Answer, Asked, Contents, Problem};
 use crate::error::{ApiError, json};
 use crate::listen::Options;
+use crate::still::Still;
 
 /// How many contents of data are taken at a time; each has up to 4 MiB in memory.
 const BODIES_MAX: usize = 32;
@@ -32,6 +33,8 @@ pub(crate) struct App {
     registry: Option<Registry>,
     publisher: Option<Publisher>,
     pub(crate) contents: Contents,
+    /// Answers about policies that were given.
+    pub(crate) policies: Still<PolicyName, Answer>,
     pub(crate) bodies: Semaphore,
     /// How long to wait for the next byte of what is sent in pieces.
     pub(crate) patience: Duration,
@@ -48,6 +51,7 @@ impl App {
             registry: options.served_registry(),
             publisher: options.publisher.clone(),
             contents: Contents::default(),
+            policies: Still::default(),
             bodies: Semaphore::new(BODIES_MAX),
             patience: options.request_timeout,
             body_bytes_max: options.body_bytes_max,

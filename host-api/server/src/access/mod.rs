@@ -42,9 +42,10 @@ use verdict::core::digest::Digest;
 use verdict::core::name::Tenant;
 use verdict::core::time::Timestamp;
 use verdict::engine::Compiler;
-use verdict::registry::catalogue::Catalogue;
+use verdict::registry::catalogue::{ApiKeyEntry, Catalogue};
 
 use crate::error::ApiError;
+use crate::still::Still;
 
 use denial::unauthenticated;
 
@@ -166,6 +167,8 @@ struct Inner {
     jwt: Option<jwt::Tokens>,
     journal: Option<break_glass::Journal>,
     socket: Option<PathBuf>,
+    /// API keys that were looked up.
+    known: Still<Digest, (Arc<ApiKeyEntry>, Arc<Principal>)>,
     anonymous: Arc<Principal>,
     operator: Arc<Principal>,
 }
@@ -193,6 +196,7 @@ impl Access {
             jwt: None,
             journal: None,
             socket: None,
+            known: Still::default(),
             anonymous: Principal::anonymous(),
             operator: Principal::break_glass(),
         };
@@ -228,7 +232,8 @@ impl Access {
         let journal = break_glass.as_ref().map(journal).transpose()?;
         let socket = break_glass.map(|options| options.socket);
         let (anonymous, operator) = (Principal::anonymous(), Principal::break_glass());
-        let inner = Inner { tokens, catalogue, policy, jwt, journal, socket, anonymous, operator };
+        let known = Still::default();
+        let inner = Inner { tokens, catalogue, policy, jwt, journal, socket, known, anonymous, operator };
         Ok(Self::assemble(None, Some(inner)))
     }
 
@@ -331,6 +336,12 @@ impl Access {
     async fn key_holder(&self, hash: Digest) -> Result<Arc<Principal>, ApiError> {
         let unknown = || unauthenticated("the API key is not known here, has expired, or was revoked");
         let Some(catalogue) = &self.inner.catalogue else { return Err(unknown()) };
+        let generation = catalogue.generation();
+        if let Some(generation) = generation
+            && let Some((entry, principal)) = self.inner.known.find(generation, &hash)
+        {
+            return if entry.counts(now()) { Ok(principal) } else { Err(unknown()) };
+        }
         let entry = catalogue.api_key_of_hash(hash).await.map_err(|error| {
             tracing::error!(%error, "an API key could not be looked up");
             ApiError::from(Denial::Undecided)
@@ -338,7 +349,11 @@ impl Access {
         let entry = entry.filter(|entry| entry.counts(now())).ok_or_else(unknown)?;
         // A role that this version does not know gives nothing.
         let roles = entry.roles.iter().filter_map(|role| role.parse().ok()).collect();
-        Ok(Arc::new(Principal::api_key(&entry.id, &entry.person, entry.tenant, roles)))
+        let principal = Arc::new(Principal::api_key(&entry.id, &entry.person, entry.tenant.clone(), roles));
+        if let Some(generation) = generation {
+            self.inner.known.keep(generation, hash, (Arc::new(entry), Arc::clone(&principal)));
+        }
+        Ok(principal)
     }
 
     /// Passes where the principal may do this. What changes something, and what is done over the break-glass socket, is

@@ -10,7 +10,7 @@ use super::gate::Asked;
 use super::problem::Problem;
 
 /// What a route answers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Answer {
     status: StatusCode,
     headers: Vec<(String, String)>,

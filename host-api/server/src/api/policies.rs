@@ -224,10 +224,18 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/policies/{policy}", tag = "policies", operation_id = "read_policy",
     responses((status = 200, description = "the policy", body = PolicyView)))]
 pub(super) async fn read(State(app): State<Arc<App>>, asked: Asked) -> Answered {
-    let catalogue = app.catalogue()?;
-    let entry = found(catalogue, asked.place.policy()?).await?;
+    let (catalogue, name) = (app.catalogue()?, asked.place.policy()?);
+    let generation = catalogue.generation();
+    if let Some(answer) = generation.and_then(|generation| app.policies.find(generation, name)) {
+        return Ok(answer.unless_seen(&asked));
+    }
+    let entry = found(catalogue, name).await?;
     let etag = entry.etag;
-    Ok(Answer::ok(&view(catalogue, entry).await?).of_row(etag).unless_seen(&asked))
+    let answer = Answer::ok(&view(catalogue, entry).await?).of_row(etag);
+    if let Some(generation) = generation {
+        app.policies.keep(generation, name.clone(), answer.clone());
+    }
+    Ok(answer.unless_seen(&asked))
 }
 
 /// Makes a policy.

@@ -6,6 +6,7 @@
 //! given in the order of commits, without gaps, and whoever sees `n` sees everything below it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(super) const CHANNEL: &str = "verdict_events";
 const SQLITE_POLL: Duration = Duration::from_millis(50);
 const POSTGRES_POLL: Duration = Duration::from_secs(1);
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// How long the number that was read last counts as known: two polls of the slower database, and some patience.
+const KNOWN_FOR: Duration = Duration::from_secs(3);
 
 words! {
     /// What an event tells of.
@@ -121,6 +124,17 @@ impl Catalogue {
         head(self.database()).await
     }
 
+    /// A number that is another one after every change of the catalogue, without asking the database: at once for commits
+    /// of this process, for those of others as late as [`wait_for_events`](Self::wait_for_events) sees them. What is read
+    /// after the number holds as long as it stays. None when the database has not told for three seconds, or only now
+    /// begins to.
+    ///
+    /// Needs the runtime of tokio.
+    pub fn generation(&self) -> Option<u64> {
+        drop(self.news().follow(self.shared_database()));
+        self.news().generation()
+    }
+
     /// The events after number `after`, in order: of one tenant (with those that concern every tenant), or all.
     ///
     /// # Errors
@@ -186,18 +200,54 @@ async fn head(database: &Database) -> Result<u64, CatalogueError> {
 
 /// Tells those who wait that there are new events.
 pub(super) struct News {
-    head: watch::Sender<u64>,
+    teller: Teller,
     followers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The end of who learns of events first.
+#[derive(Clone)]
+pub(super) struct Teller {
+    head: watch::Sender<u64>,
+    generation: Arc<AtomicU64>,
+    /// When the database was asked, the last time that it answered.
+    heard: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Teller {
+    /// Of a commit of this process.
+    pub(super) fn committed(&self, head: u64) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        // Set even when it was higher: a watcher may have been ahead, and then reads once too often.
+        self.head.send_replace(head);
+    }
+
+    /// Reads the number from the database. When that fails, readers learn it from their own reading.
+    async fn ask(&self, database: &Database) {
+        let asked = Instant::now();
+        let Ok(seq) = head(database).await else { return };
+        // It may have been read before a commit that was told since; then the next one mends it.
+        if self.head.send_if_modified(|last| std::mem::replace(last, seq) != seq) {
+            self.generation.fetch_add(1, Ordering::SeqCst);
+        }
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+    }
 }
 
 impl News {
     pub(super) fn new() -> Self {
-        Self { head: watch::Sender::new(0), followers: Mutex::new(Vec::new()) }
+        let teller =
+            Teller { head: watch::Sender::new(0), generation: Arc::default(), heard: Arc::default() };
+        Self { teller, followers: Mutex::new(Vec::new()) }
     }
 
     /// The one who commits says so here.
-    pub(super) fn teller(&self) -> watch::Sender<u64> {
-        self.head.clone()
+    pub(super) fn teller(&self) -> Teller {
+        self.teller.clone()
+    }
+
+    fn generation(&self) -> Option<u64> {
+        let heard = *self.teller.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        (heard?.elapsed() < KNOWN_FOR).then(|| self.teller.generation.load(Ordering::SeqCst))
     }
 
     /// A reader's end. The first starts what watches for the commits of others; a command that never waits does
@@ -207,10 +257,10 @@ impl News {
         // They end with the runtime that started them, which need not be the one of this reader.
         if followers.is_empty() || followers.iter().any(JoinHandle::is_finished) {
             followers.drain(..).for_each(|follower| follower.abort());
-            followers.push(tokio::spawn(poll(Arc::clone(&database), self.head.clone())));
-            followers.push(tokio::spawn(listen(database, self.head.clone())));
+            followers.push(tokio::spawn(poll(Arc::clone(&database), self.teller())));
+            followers.push(tokio::spawn(listen(database, self.teller())));
         }
-        self.head.subscribe()
+        self.teller.head.subscribe()
     }
 }
 
@@ -222,19 +272,19 @@ impl Drop for News {
 }
 
 /// Reads the number of the last event again and again: works without any notification.
-async fn poll(database: Arc<Database>, news: watch::Sender<u64>) {
+async fn poll(database: Arc<Database>, news: Teller) {
     let pause = match &*database {
         Database::Sqlite { .. } => SQLITE_POLL,
         Database::Postgres(_) => POSTGRES_POLL,
     };
     loop {
-        publish(&database, &news).await;
+        news.ask(&database).await;
         sleep(pause).await;
     }
 }
 
 /// Listens to PostgreSQL, for good: for SQLite there is nothing to hear, and it sleeps.
-async fn listen(database: Arc<Database>, news: watch::Sender<u64>) {
+async fn listen(database: Arc<Database>, news: Teller) {
     loop {
         if let Database::Postgres(pool) = &*database
             && let Ok(mut listener) = PgListener::connect_with(pool).await
@@ -243,16 +293,9 @@ async fn listen(database: Arc<Database>, news: watch::Sender<u64>) {
             // A lost connection is made again by the listener, and says so with `None`: then something may have been
             // missed, and the number is read just the same.
             while listener.try_recv().await.is_ok() {
-                publish(&database, &news).await;
+                news.ask(&database).await;
             }
         }
         sleep(LISTEN_AGAIN).await;
-    }
-}
-
-async fn publish(database: &Database, news: &watch::Sender<u64>) {
-    // When the database fails, readers learn it from their own reading.
-    if let Ok(seq) = head(database).await {
-        news.send_if_modified(|last| std::mem::replace(last, seq) != seq);
     }
 }

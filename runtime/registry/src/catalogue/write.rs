@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 use verdict_core::digest::Digest;
 use verdict_core::name::Tenant;
@@ -11,7 +11,7 @@ use verdict_core::time::Timestamp;
 use super::Catalogue;
 use super::database::{Sql, WRITE_WAIT, Work, sql};
 use super::error::CatalogueError;
-use super::events::{CHANNEL, EventKind};
+use super::events::{CHANNEL, EventKind, Teller};
 use super::page::{JSON_BYTES_MAX, WORD_BYTES_MAX, check_text};
 
 /// Who changes something, when, and in the course of what.
@@ -49,7 +49,7 @@ pub struct Write {
     /// The number of the last event before this change, and of the last one with it.
     before: u64,
     head: u64,
-    news: watch::Sender<u64>,
+    news: Teller,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -164,8 +164,7 @@ impl Write {
         }
         self.work.commit().await?;
         if head > before {
-            // Set even when it was higher: a watcher may have been ahead, and then reads once too often.
-            self.news.send_replace(head);
+            self.news.committed(head);
         }
         Ok(head)
     }

@@ -106,6 +106,35 @@ on_both! {
         }
     }
 
+    async fn a_generation_ends_with_a_change_of_this_and_of_another_process(place) {
+        let (here, there) = (place.open().await, place.open().await);
+        let began = std::time::Instant::now();
+        let known = loop {
+            // It begins to ask with the first who wants to know, and until it was told, nothing is known.
+            if let Some(generation) = here.generation() {
+                break generation;
+            }
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        for _ in 0..20 {
+            let before = here.generation().unwrap();
+            report(&here, "ours").await;
+            assert_ne!(here.generation(), Some(before), "at once");
+        }
+        // What the database tells late may change the number, but never back.
+        let before = here.generation().unwrap();
+        assert!(before >= known + 20);
+        report(&there, "theirs").await;
+        let theirs = there.event_head().await.unwrap();
+        while here.wait_for_events(theirs - 1, None, Limit::default(), PATIENCE).await.unwrap().is_empty()
+            || here.generation().is_none_or(|generation| generation <= before)
+        {
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn one_that_missed_events_catches_up_and_one_without_news_gives_up(place) {
         let catalogue = place.open().await;
         let none = catalogue.wait_for_events(0, None, Limit::default(), Duration::from_millis(1)).await.unwrap();
