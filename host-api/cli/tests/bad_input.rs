@@ -1,6 +1,13 @@
 //! Bad input on every command: the commands and their options are read from the help, so that a new one cannot be
 //! forgotten.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy takes helpers of integration tests for production code"
+)]
+
 mod support;
 
 use support::verdict;
