@@ -9,8 +9,11 @@ pub(crate) struct Snapshot(Box<[Image]>);
 /// One memory, page by page. Most pages of most memories are zero, and take no room.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Image {
-    /// The numbers of the pages that are kept, in order; any other is a page of zeros.
-    numbers: Box<[u32]>,
+    /// The number of the first page that holds something.
+    first: usize,
+    /// For each page from there to the last that holds something, where in `kept` it is; none for a page of zeros. An
+    /// index, since a reset looks up each page that was written; trimmed, since thousands of policies each have one.
+    places: Box<[Option<u32>]>,
     kept: Box<[u8]>,
 }
 
@@ -28,21 +31,26 @@ impl Snapshot {
 
 impl Image {
     fn of(memory: &[u8], page: usize) -> Self {
-        let (mut numbers, mut kept) = (Vec::new(), Vec::new());
-        for (number, bytes) in (0..).zip(memory.chunks(page)) {
-            if !is_zero(bytes) {
-                numbers.push(number);
+        let (mut places, mut kept, mut numbers) = (Vec::new(), Vec::new(), 0..);
+        for bytes in memory.chunks(page) {
+            if is_zero(bytes) {
+                places.push(None);
+            } else {
+                places.push(numbers.next());
                 kept.extend_from_slice(bytes);
             }
         }
-        Self { numbers: numbers.into(), kept: kept.into() }
+        let first = places.iter().take_while(|place| place.is_none()).count();
+        places.drain(..first);
+        places.truncate(places.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        Self { first, places: places.into(), kept: kept.into() }
     }
 
     /// The bytes of a page; none if they are all zero.
     pub(crate) fn page(&self, number: usize) -> Option<&[u8]> {
-        let kept = self.numbers.binary_search(&u32::try_from(number).ok()?).ok()?;
-        let page = page_bytes();
-        self.kept.get(kept * page..(kept + 1) * page)
+        let place = (*self.places.get(number.checked_sub(self.first)?)?)?;
+        let start = usize::try_from(place).ok()? * page_bytes();
+        self.kept.get(start..start + page_bytes())
     }
 }
 
