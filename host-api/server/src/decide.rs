@@ -11,16 +11,12 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use verdict::core::name::{ChannelName, NameError, PolicyName};
 use verdict::core::time::Timestamp;
-use verdict::{DecideError, Decision, Pending, ReceiptState, Request};
+use verdict::{Decision, ReceiptState, Request};
 
 use crate::api::Asked;
 use crate::error::{ApiError, fault_status, json};
 use crate::routes::App;
-use crate::{door, wire};
-
-/// Up to this fuel limit, some milliseconds, a policy runs on the thread that read its request; others run on a
-/// bounded pool, where they cannot hold up requests.
-const INLINE_FUEL_MAX: u64 = 2_000_000;
+use crate::{ask, door, wire};
 
 /// The body of a question.
 #[derive(Deserialize)]
@@ -86,7 +82,7 @@ pub(crate) async fn decide(
         channel,
         policy,
     };
-    let pending = evaluate(app, request).await?;
+    let pending = ask::evaluate(app, request).await?;
     let pending = pending.map_err(|error| ApiError::of_decision(error, question.input.get()))?;
     said(&pending.durable().await?)
 }
@@ -101,28 +97,6 @@ fn channel(query: &str) -> Result<Option<ChannelName>, ApiError> {
         return Err(ApiError::bad_request("the query may only be `channel=NAME`"));
     };
     name.parse().map(Some).map_err(|error: NameError| ApiError::bad_request(error.to_string()))
-}
-
-async fn evaluate(app: &Arc<App>, request: Request) -> Result<Result<Pending, DecideError>, ApiError> {
-    let host = app.host()?;
-    let fuel = host.fuel_limit(&request.policy, request.channel.as_ref()).unwrap_or_default();
-    if fuel <= INLINE_FUEL_MAX {
-        return Ok(host.decide(request));
-    }
-    let busy = || {
-        let message = "too many long evaluations are under way; ask again";
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
-    };
-    let permit = Arc::clone(&app.long_evaluations).try_acquire_owned().map_err(|_| busy())?;
-    let host = host.clone();
-    let evaluate = move || {
-        let pending = host.decide(request);
-        drop(permit);
-        pending
-    };
-    tokio::task::spawn_blocking(evaluate).await.map_err(|_| {
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the evaluation was cut off")
-    })
 }
 
 fn malformed(error: &serde_json::Error) -> ApiError {

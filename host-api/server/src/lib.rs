@@ -19,6 +19,7 @@
 
 pub mod access;
 mod api;
+mod ask;
 mod decide;
 mod door;
 mod error;

@@ -54,6 +54,14 @@ impl Table {
         self
     }
 
+    /// A route that says only in its body, or in a part of its path, which policy it asks: its handler finds out who asks
+    /// and whether they may, by [`App::decider`].
+    fn asking(mut self, (schemas, mut paths, methods): Routes) -> Self {
+        document::complete(&mut paths, Some("decision.decide"));
+        self.quick = self.quick.routes((schemas, paths, methods));
+        self
+    }
+
     /// A route for everybody.
     fn public(mut self, (schemas, mut paths, methods): Routes) -> Self {
         document::complete(&mut paths, None);

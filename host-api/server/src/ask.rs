@@ -1,0 +1,43 @@
+//! The one way from a protocol to a policy: every question goes through here, whatever it was asked in.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use verdict::{DecideError, Decision, Pending, Request};
+
+use crate::error::ApiError;
+use crate::routes::App;
+
+/// Up to this fuel limit, some milliseconds, a policy runs on the thread that read its request; others run on a
+/// bounded pool, where they cannot hold up requests.
+const INLINE_FUEL_MAX: u64 = 2_000_000;
+
+/// Asks a policy. The decision is given out when its record is durable. Who may ask was found out before
+/// ([`App::decider`]).
+pub(crate) async fn ask(app: &Arc<App>, request: Request) -> Result<Decision, ApiError> {
+    Ok(evaluate(app, request).await??.durable().await?)
+}
+
+/// Evaluates a question, on this thread or on another; what the host says of it comes as it is, for whoever can show
+/// the place in the input.
+pub(crate) async fn evaluate(app: &Arc<App>, request: Request) -> Result<Result<Pending, DecideError>, ApiError> {
+    let host = app.host()?;
+    let fuel = host.fuel_limit(&request.policy, request.channel.as_ref()).unwrap_or_default();
+    if fuel <= INLINE_FUEL_MAX {
+        return Ok(host.decide(request));
+    }
+    let busy = || {
+        let message = "too many long evaluations are under way; ask again";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
+    };
+    let permit = Arc::clone(&app.long_evaluations).try_acquire_owned().map_err(|_| busy())?;
+    let host = host.clone();
+    let evaluate = move || {
+        let pending = host.decide(request);
+        drop(permit);
+        pending
+    };
+    tokio::task::spawn_blocking(evaluate).await.map_err(|_| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the evaluation was cut off")
+    })
+}
