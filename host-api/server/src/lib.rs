@@ -23,6 +23,7 @@ mod ask;
 mod decide;
 mod door;
 mod error;
+mod gateway;
 mod listen;
 mod oci;
 mod routes;
