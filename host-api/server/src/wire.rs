@@ -115,6 +115,9 @@ mod tests {
             repeated: false,
             index: None,
             log: Vec::new(),
+            reads: verdict::engine::ReadSet::default(),
+            elapsed: std::time::Duration::ZERO,
+            memory_bytes_peak: None,
         }
     }
 

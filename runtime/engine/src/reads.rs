@@ -1,9 +1,12 @@
 //! The read set: what a policy looked at, step by step, with what it found absent.
 
+use std::borrow::Cow;
+
+use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 /// Which document a step read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// The question's input.
@@ -13,7 +16,7 @@ pub enum Source {
 }
 
 /// What a step asked for. An element of `read-many` is a `read`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// The value.
@@ -95,6 +98,24 @@ impl Serialize for ReadSet {
     }
 }
 
+impl<'de> Deserialize<'de> for ReadSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Step<'a> {
+            absent: bool,
+            document: Source,
+            operation: Operation,
+            #[serde(borrow)]
+            pointer: Cow<'a, str>,
+        }
+        let mut reads = Self::default();
+        for Step { absent, document, operation, pointer } in Vec::<Step<'de>>::deserialize(deserializer)? {
+            reads.push(document, operation, &pointer, absent);
+        }
+        Ok(reads)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +132,6 @@ mod tests {
             json[1],
             serde_json::json!({"absent": true, "document": "data", "operation": "keys", "pointer": ""})
         );
+        assert_eq!(serde_json::from_str::<ReadSet>(&json.to_string()).unwrap(), reads);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use verdict_core::digest::Digest;
 use verdict_core::jcs;
@@ -10,7 +10,7 @@ use verdict_core::name::{ChannelName, PolicyName, RuleName};
 use verdict_core::outcome::{Answer, Fault};
 use verdict_core::record::{Commitments, Field, Record, Salt, Through, commitment, is_id};
 use verdict_core::time::Timestamp;
-use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, LogLine, Outcome, Query};
+use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, LogLine, Outcome, Query, ReadSet};
 use verdict_ledger::{Append, LogName};
 
 use crate::Inner;
@@ -76,6 +76,12 @@ pub struct Decision {
     pub index: Option<u64>,
     /// Messages for operators. Kept for the moment only.
     pub log: Vec<LogLine>,
+    /// What was read, in order, with what was absent.
+    pub reads: ReadSet,
+    /// How long the evaluation took; zero for a decision that was read back.
+    pub elapsed: Duration,
+    /// Bytes of linear memory that the evaluation had at its peak; none for a decision that was read back.
+    pub memory_bytes_peak: Option<u64>,
 }
 
 /// A decision that is made but not yet durable. The answer comes out when it is.
@@ -89,9 +95,8 @@ pub struct Pending {
 
 /// An append whose caller went away, with what is needed to note its id.
 pub(crate) struct Orphan {
-    pub(crate) tenant: String,
-    pub(crate) id: String,
-    pub(crate) append: Append,
+    decision: Decision,
+    append: Append,
 }
 
 impl Pending {
@@ -134,28 +139,21 @@ impl Pending {
             }
             .into());
         };
-        let tenant = decision.policy.tenant().as_str();
         match result {
-            None => Ok(decision),
-            Some(Ok(index)) => {
-                self.inner.ids.record(tenant, &decision.id, index);
-                decision.index = Some(index);
-                Ok(decision)
-            }
-            Some(Err(error)) => {
-                self.inner.ids.release(tenant, &decision.id);
-                Err(error.into())
-            }
+            // What was read back was told when it was made.
+            None if decision.repeated => {}
+            None => self.inner.tails.tell(&decision),
+            Some(result) => self.inner.recorded_at(&mut decision, result)?,
         }
+        Ok(decision)
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         let (Some(decision), Some(append)) = (self.decision.take(), self.append.take()) else { return };
-        let tenant = decision.policy.tenant().to_string();
         // If the thread is gone, so is the host.
-        let _ = self.inner.orphans.send(Orphan { tenant, id: decision.id, append });
+        let _ = self.inner.orphans.send(Orphan { decision, append });
     }
 }
 
@@ -163,13 +161,11 @@ impl Drop for Pending {
 pub(crate) fn adopt_orphans(inner: std::sync::Weak<Inner>) -> Result<Sender<Orphan>, HostError> {
     let (sender, receiver) = std::sync::mpsc::channel::<Orphan>();
     let adopt = move || {
-        for orphan in receiver {
-            let result = orphan.append.wait();
+        for Orphan { mut decision, append } in receiver {
+            let result = append.wait();
             let Some(inner) = inner.upgrade() else { return };
-            match result {
-                Ok(index) => inner.ids.record(&orphan.tenant, &orphan.id, index),
-                Err(_) => inner.ids.release(&orphan.tenant, &orphan.id),
-            }
+            // Nobody waits for the answer, nor for the error.
+            let _ = inner.recorded_at(&mut decision, result);
         }
     };
     std::thread::Builder::new()
@@ -180,6 +176,22 @@ pub(crate) fn adopt_orphans(inner: std::sync::Weak<Inner>) -> Result<Sender<Orph
 }
 
 impl Inner {
+    /// Notes what became of a decision's record, and tells of one that is durable.
+    fn recorded_at(
+        &self,
+        decision: &mut Decision,
+        result: Result<u64, verdict_ledger::LedgerError>,
+    ) -> Result<(), DecideError> {
+        let tenant = decision.policy.tenant().as_str();
+        match result {
+            Ok(index) => self.ids.record(tenant, &decision.id, index),
+            Err(_) => self.ids.release(tenant, &decision.id),
+        }
+        decision.index = Some(result?);
+        self.tails.tell(decision);
+        Ok(())
+    }
+
     pub(crate) fn decide(self: &Arc<Self>, request: Request) -> Result<Pending, DecideError> {
         let received_at = now();
         let route = self.route(&request.policy, request.channel.as_ref(), received_at)?;
@@ -266,7 +278,7 @@ impl Inner {
         }
     }
 
-    fn route(
+    pub(crate) fn route(
         &self,
         name: &PolicyName,
         channel: Option<&ChannelName>,
@@ -299,12 +311,14 @@ impl Inner {
         through: Option<Through>,
     ) -> Result<Pending, DecideError> {
         let decision_time = question.requested_time.unwrap_or(question.received_at);
+        let began = Instant::now();
         let outcome = active.policy.evaluate(&Query {
             rule: question.rule.as_str(),
             input: &question.input,
             data: active.data.as_ref().map(|data| &data.document),
             decision_time,
         });
+        let elapsed = began.elapsed();
         let allow = match &outcome.result {
             Ok(answer) => answer.allows(active.policy.manifest().allow.as_ref()),
             Err(_) => false,
@@ -333,6 +347,9 @@ impl Inner {
             repeated: false,
             index: None,
             log: outcome.log,
+            reads: outcome.reads,
+            elapsed,
+            memory_bytes_peak: Some(outcome.memory_bytes_peak),
         };
         Ok(Pending { decision: Some(decision), append, inner: Arc::clone(self) })
     }
@@ -427,7 +444,7 @@ pub(crate) fn corrupt(what: &'static str, id: &str, reason: &dyn std::fmt::Displ
     HostError::Corrupt { what, id: id.into(), reason: reason.to_string() }
 }
 
-fn rule(active: &Active, asked: Option<&str>) -> Result<RuleName, DecideError> {
+pub(crate) fn rule(active: &Active, asked: Option<&str>) -> Result<RuleName, DecideError> {
     let manifest = active.policy.manifest();
     let found = match (asked, manifest.rules.as_slice()) {
         (Some(name), _) => manifest.rule(name),

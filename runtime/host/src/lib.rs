@@ -29,12 +29,20 @@ mod evidence;
 mod follow;
 mod ids;
 mod load;
+mod preview;
 mod random;
 mod recorded;
 pub mod replay;
 mod route;
 mod shadow;
 mod state;
+mod tail;
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+#[path = "../../engine/tests/support/mod.rs"]
+mod support;
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
@@ -60,6 +68,8 @@ pub use error::{DecideError, HostError};
 pub use event::{EVENT_FORMAT, Event};
 pub use follow::Registry;
 pub use load::Quarantined;
+pub use preview::{Preview, PreviewError, Previewed, Subject, Unsaved};
+pub use tail::{Tail, Tailed, TailedDecision};
 pub use verdict_core as core;
 pub use verdict_engine as engine;
 pub use verdict_ledger as ledger;
@@ -69,9 +79,11 @@ use decide::{Orphan, adopt_orphans, now};
 use follow::Follower;
 use ids::Ids;
 use load::{Loader, Sources, Table};
+use preview::Previews;
 use route::Route;
 use shadow::Shadows;
 use state::State;
+use tail::Tails;
 
 /// What a question and its answer may have together, in bytes, so that their evidence fits into the ledger.
 const RECORDED_BYTES_MAX: u64 = verdict_ledger::EVIDENCE_BYTES_MAX as u64 / 2;
@@ -202,6 +214,8 @@ pub(crate) struct Inner {
     allows: Mutex<HashMap<Digest, Option<Pointer>>>,
     orphans: Sender<Orphan>,
     shadows: Shadows,
+    tails: Arc<Tails>,
+    previews: Previews,
     // The last to go: the lock on the state folder outlives the log's threads.
     state: State,
 }
@@ -549,6 +563,8 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
             allows: Mutex::default(),
             orphans: sender,
             shadows,
+            tails: Arc::default(),
+            previews: Previews::default(),
             state,
         }
     });

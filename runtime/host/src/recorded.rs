@@ -1,6 +1,7 @@
 //! Reading decisions back from the log and the evidence.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use verdict_core::name::Tenant;
 use verdict_core::outcome::{Answer, Fault};
@@ -153,6 +154,9 @@ impl Recorded {
             repeated: true,
             index: Some(self.index),
             log: Vec::new(),
+            reads: serde_json::from_slice(evidence.bytes(Field::Reads)).unwrap_or_default(),
+            elapsed: Duration::ZERO,
+            memory_bytes_peak: None,
         })
     }
 
