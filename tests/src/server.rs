@@ -186,8 +186,10 @@ impl Site {
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    /// Where it listens, as `IP:PORT` or `unix:PATH`.
+    /// Where it listens first, as `IP:PORT` or `unix:PATH`.
     pub address: String,
+    /// Everywhere it listens, in the order that was asked for.
+    pub addresses: Vec<String>,
 }
 
 impl Server {
@@ -228,9 +230,12 @@ impl Server {
             }
         });
         let deadline = Instant::now() + PATIENCE;
+        let mut addresses = Vec::new();
+        let wanted = arguments.iter().filter(|argument| *argument == "--listen").count();
         while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            if let Some(address) = line.strip_prefix("listening on ") {
-                return Self { child, address: address.trim().into() };
+            addresses.extend(line.strip_prefix("listening on ").map(|address| address.trim().to_owned()));
+            if let (Some(address), true) = (addresses.first(), addresses.len() >= wanted) {
+                return Self { child, address: address.clone(), addresses };
             }
         }
         let _ = child.kill();

@@ -20,7 +20,10 @@ pub(crate) async fn ask(app: &Arc<App>, request: Request) -> Result<Decision, Ap
 
 /// Evaluates a question, on this thread or on another; what the host says of it comes as it is, for whoever can show
 /// the place in the input.
-pub(crate) async fn evaluate(app: &Arc<App>, request: Request) -> Result<Result<Pending, DecideError>, ApiError> {
+pub(crate) async fn evaluate(
+    app: &Arc<App>,
+    request: Request,
+) -> Result<Result<Pending, DecideError>, ApiError> {
     let host = app.host()?;
     let fuel = host.fuel_limit(&request.policy, request.channel.as_ref()).unwrap_or_default();
     if fuel <= INLINE_FUEL_MAX {

@@ -19,7 +19,7 @@ use verdict::registry::repository::Registry;
 use crate::access::{Access, Action, Origin, Principal};
 use crate::api::{Answer, Asked, Contents, Problem};
 use crate::error::{ApiError, json};
-use crate::listen::Options;
+use crate::listen::{Condition, Options};
 use crate::still::Still;
 
 /// How many contents of data are taken at a time; each has up to 4 MiB in memory.
@@ -40,6 +40,8 @@ pub(crate) struct App {
     pub(crate) patience: Duration,
     pub(crate) body_bytes_max: usize,
     pub(crate) long_evaluations: Arc<Semaphore>,
+    /// How the listeners are.
+    pub(crate) condition: Arc<Condition>,
     stopping: watch::Sender<bool>,
 }
 
@@ -56,6 +58,7 @@ impl App {
             patience: options.request_timeout,
             body_bytes_max: options.body_bytes_max,
             long_evaluations: Arc::new(Semaphore::new(options.long_evaluations_max)),
+            condition: Arc::default(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -148,6 +151,8 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
         unsynced: u64,
         /// Whether the registry that is followed cannot be read: what is loaded goes on, and nothing new comes.
         registry_unreachable: bool,
+        /// Whether the server is about to stop.
+        leaving: bool,
     }
     #[derive(Serialize)]
     struct RegistryReady {
@@ -157,17 +162,22 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
         Some(registry) => registry.catalogue().event_head().await.is_ok(),
         None => true,
     };
+    let leaving = app.condition.is_leaving();
     let status = |ready| if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let Ok(host) = app.host() else { return json(status(registry), &RegistryReady { ready: registry }) };
+    let Ok(host) = app.host() else {
+        let ready = registry && !leaving;
+        return json(status(ready), &RegistryReady { ready });
+    };
     let policies = host.policies().len();
     let body = Ready {
-        ready: policies > 0 && host.health().is_ok() && registry,
+        ready: policies > 0 && host.health().is_ok() && registry && !leaving,
         policies,
         quarantined: host.quarantine().len(),
         recording: host.is_recording(),
         log: host.log().name(),
         unsynced: host.unsynced(),
         registry_unreachable: host.unreachable().is_some(),
+        leaving,
     };
     json(status(body.ready), &body)
 }

@@ -30,6 +30,7 @@ mod revoke;
 mod rollback;
 mod serve;
 mod serve_access;
+mod serve_listen;
 mod sign;
 mod tags;
 mod tenants;
@@ -77,7 +78,7 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     Eval(eval::Args),
     Test(test::Args),
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Receipt(receipt::Args),
     Replay(replay::Args),
     Trust(trust::Args),
@@ -122,7 +123,7 @@ impl Command {
             Self::Inspect(args) => inspect::run(&args),
             Self::Eval(args) => eval::run(&args),
             Self::Test(args) => test::run(&args),
-            Self::Serve(args) => return serve::run(args, json),
+            Self::Serve(args) => return serve::run(*args, json),
             Self::Receipt(args) => receipt::run(args),
             Self::Replay(args) => replay::run(&args),
             Self::Trust(args) => trust::run(&args),

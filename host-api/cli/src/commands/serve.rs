@@ -19,9 +19,10 @@ use verdict_registry::served::Served;
 use verdict_registry::store::Blobs;
 use verdict_registry::{Source, Tree, remote};
 use verdict_server::access::Access;
-use verdict_server::{Listen, Options, Server};
+use verdict_server::{Options, Server};
 
 use super::serve_access::AccessArgs;
+use super::serve_listen::ListenArgs;
 use crate::error::{Error, Problem};
 use crate::evaluation;
 use crate::exit;
@@ -78,9 +79,8 @@ pub(crate) struct Args {
     /// credentials of the environment (AWS_…)
     #[arg(long, value_name = "DIR|URL", requires = "registry")]
     store: Option<String>,
-    /// Where to listen: `IP:PORT` or `unix:PATH`. Other addresses than loopback need `--token-file` or `--access`
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181")]
-    listen: String,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// The state folder of this node: its keys, its log and what it has seen. `state` beside the trust file or the roots, if left
     /// out; made if it is not there. Not below DIR
     #[arg(long, value_name = "DIR")]
@@ -153,7 +153,7 @@ impl From<Pristine> for Instances {
 /// Runs the command until it is told to stop. What goes on is logged to stderr; `RUST_LOG` says how much.
 pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
     start_logging(json);
-    let mut options = Options::new(Listen::parse(&args.listen).map_err(|error| unusable(&error))?);
+    let mut options = args.listen.options().map_err(|error| unusable(&error))?;
     options.cors.clone_from(&args.cors);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| machine(&error))?;
@@ -255,7 +255,7 @@ async fn serve(host: Option<Host>, options: Options, json: bool) -> Result<ExitC
     let quarantine = host.as_ref().map(Host::quarantine).unwrap_or_default();
     let (decides, registry) = (host.is_some(), options.registry.is_some());
     let server = Server::bind(host, options).await.map_err(|error| unusable(&error))?;
-    let address = server.address().to_string();
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
     for artifact in &quarantine {
         anstream::eprintln!("refused {}: {}", artifact.path.display(), artifact.refusal);
     }
@@ -267,7 +267,8 @@ async fn serve(host: Option<Host>, options: Options, json: bool) -> Result<ExitC
         anstream::println!(
             "{}",
             json!({
-                "listening": address, "policies": names, "quarantined": quarantine.len(), "registry": registry,
+                "listening": server.address().to_string(), "addresses": addresses, "policies": names,
+                "quarantined": quarantine.len(), "registry": registry,
             })
         );
     } else {
@@ -277,7 +278,9 @@ async fn serve(host: Option<Host>, options: Options, json: bool) -> Result<ExitC
         if registry {
             anstream::println!("registry at /v2/");
         }
-        anstream::println!("listening on {address}");
+        for address in addresses {
+            anstream::println!("listening on {address}");
+        }
     }
     server.run().await.map_err(|error| machine(&error))?;
     Ok(ExitCode::from(exit::DONE))

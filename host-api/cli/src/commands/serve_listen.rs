@@ -1,0 +1,109 @@
+//! Where a server listens and how much it takes on, as `verdict serve` is told.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use verdict_server::{Listen, ListenError, Options};
+
+/// Where a server listens, and how much it takes on.
+#[derive(clap::Args)]
+pub(crate) struct ListenArgs {
+    /// Where to listen: `IP:PORT` or `unix:PATH`; may be repeated. Other addresses than loopback need `--token-file` or
+    /// `--access`
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181")]
+    listen: Vec<String>,
+    /// Who may connect to Unix sockets: their mode, such as `660`; as the umask has it, if left out
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    unix_mode: Option<u32>,
+    /// The most connections at a time; those beyond are told 503 and closed [default: 4096]
+    #[arg(long, value_name = "N")]
+    connections_max: Option<NonZeroUsize>,
+    /// The most requests under way at a time; those beyond are told 503 before their body is read [default: 1024 for
+    /// each core]
+    #[arg(long, value_name = "N")]
+    requests_max: Option<NonZeroUsize>,
+    /// The largest request body, in bytes; what is pushed into a registry has limits of its own [default: 2097152]
+    #[arg(long, value_name = "N")]
+    body_bytes_max: Option<NonZeroUsize>,
+    /// How long a client may take for the head of a request, such as `5s` or `500ms` [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    header_timeout: Option<Duration>,
+    /// How long a connection may be idle between two requests [default: 75s]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    idle_timeout: Option<Duration>,
+    /// How long a request may take, body and answer [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    request_timeout: Option<Duration>,
+    /// How long to go on when told to stop, while `/health/ready` says no: as long as load balancers take to notice
+    /// [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    drain_delay: Option<Duration>,
+    /// How long requests that are under way may then take to finish [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    drain_timeout: Option<Duration>,
+}
+
+impl ListenArgs {
+    /// What the server is to know.
+    ///
+    /// # Errors
+    /// When an address is none.
+    pub(crate) fn options(&self) -> Result<Options, ListenError> {
+        let listen = self.listen.iter().map(|text| Listen::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let first = listen.first().cloned().ok_or(ListenError::Nowhere)?;
+        let default = Options::new(first);
+        let bound = |given: Option<NonZeroUsize>, default| given.map_or(default, NonZeroUsize::get);
+        Ok(Options {
+            listen,
+            unix_mode: self.unix_mode,
+            connections_max: bound(self.connections_max, default.connections_max),
+            requests_max: bound(self.requests_max, default.requests_max),
+            body_bytes_max: bound(self.body_bytes_max, default.body_bytes_max),
+            header_timeout: self.header_timeout.unwrap_or(default.header_timeout),
+            idle_timeout: self.idle_timeout.unwrap_or(default.idle_timeout),
+            request_timeout: self.request_timeout.unwrap_or(default.request_timeout),
+            drain_delay: self.drain_delay.unwrap_or(default.drain_delay),
+            drain_timeout: self.drain_timeout.unwrap_or(default.drain_timeout),
+            ..default
+        })
+    }
+}
+
+/// Reads the mode of a file, in octal.
+fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8).ok();
+    mode.filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| format!("`{text}` is not a mode; expected such as `660`"))
+}
+
+/// Reads a time: a number with `ms`, `s` or `m`.
+fn time(text: &str) -> Result<Duration, String> {
+    let malformed = || format!("`{text}` is not a time; expected such as `500ms`, `30s` or `2m`");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u32 = number.parse().map_err(|_| malformed())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number.into())),
+        "s" => Ok(Duration::from_secs(number.into())),
+        "m" => Ok(Duration::from_mins(number.into())),
+        _ => Err(malformed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_times_and_modes_and_nothing_that_could_mean_something_else() {
+        assert_eq!(time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!((time("0s"), time("2m")), (Ok(Duration::ZERO), Ok(Duration::from_secs(120))));
+        for wrong in ["", "5", "s", "-1s", "1.5s", "5 s", "99999999999s", "5h", "٣s"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!((mode("660"), mode("0o600")), (Ok(0o660), Ok(0o600)));
+        for wrong in ["", "8", "1777", "rw", "-1"] {
+            assert!(mode(wrong).is_err(), "{wrong}");
+        }
+    }
+}

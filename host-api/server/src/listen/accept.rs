@@ -1,0 +1,131 @@
+//! Letting connections in, and turning away those that are too many.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::bind::Listener;
+use super::connection;
+use super::drain::{Drain, Stage};
+use super::guard::{Limits, Pulse};
+use super::stream::Stream;
+use super::visit::{Condition, Requests, Visit};
+use crate::access::{self, Origin};
+use crate::door::Door;
+
+/// How many connections that are too many are told so at a time. Those beyond are closed without a word.
+const GOODBYES_MAX: usize = 64;
+/// How often the log says that connections are turned away.
+const TURNED_AWAY_EVERY: Duration = Duration::from_secs(10);
+
+/// What lets connections in, for all listeners together.
+pub(super) struct Porter {
+    pub(super) door: Arc<Door>,
+    pub(super) condition: Arc<Condition>,
+    pub(super) requests: Arc<Requests>,
+    pub(super) limits: Limits,
+    connections: Arc<Semaphore>,
+    goodbyes: Arc<Semaphore>,
+    turned_away: AtomicU64,
+}
+
+impl Porter {
+    pub(super) fn new(
+        door: Arc<Door>,
+        condition: Arc<Condition>,
+        limits: Limits,
+        (connections_max, requests_max): (usize, usize),
+    ) -> Self {
+        Self {
+            door,
+            condition,
+            requests: Arc::new(Requests::new(requests_max)),
+            limits,
+            connections: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+            goodbyes: Arc::new(Semaphore::new(GOODBYES_MAX)),
+            turned_away: AtomicU64::new(0),
+        }
+    }
+
+    /// Lets in whoever comes, until the server lets nobody in any more; then those who had come already.
+    pub(super) async fn attend(self: Arc<Self>, listener: Listener, origin: Origin, mut drain: Drain) {
+        loop {
+            tokio::select! {
+                stream = listener.accept() => {
+                    if let Some(stream) = stream {
+                        self.welcome(stream, origin, &drain);
+                    }
+                }
+                () = drain.reached(Stage::Closed) => break,
+            }
+        }
+        for stream in listener.close().await {
+            self.welcome(stream, origin, &drain);
+        }
+    }
+
+    /// Says now and then how many were turned away.
+    pub(super) async fn report(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(TURNED_AWAY_EVERY).await;
+            let count = self.turned_away.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                tracing::warn!(count, "connections were turned away: there are as many as there may be");
+            }
+        }
+    }
+
+    fn welcome(&self, stream: Stream, origin: Origin, drain: &Drain) {
+        if origin == Origin::BreakGlass {
+            // Never kept out by those who come from the network.
+            if is_owner(&stream) {
+                drop(tokio::spawn(self.serve(stream, origin, false, drain.clone())));
+            }
+            return;
+        }
+        if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
+            let served = self.serve(stream, origin, false, drain.clone());
+            drop(tokio::spawn(async move {
+                served.await;
+                drop(permit);
+            }));
+            return;
+        }
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+        if let Ok(permit) = Arc::clone(&self.goodbyes).try_acquire_owned() {
+            let served = self.serve(stream, origin, true, drain.clone());
+            drop(tokio::spawn(async move {
+                served.await;
+                drop(permit);
+            }));
+        }
+    }
+
+    fn serve(
+        &self,
+        stream: Stream,
+        origin: Origin,
+        is_beyond: bool,
+        drain: Drain,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let visit = Visit {
+            door: Arc::clone(&self.door),
+            condition: Arc::clone(&self.condition),
+            requests: Arc::clone(&self.requests),
+            pulse: Arc::new(Pulse::default()),
+            origin,
+            is_beyond,
+        };
+        connection::serve(stream, self.limits, visit, drain)
+    }
+}
+
+fn is_owner(stream: &Stream) -> bool {
+    let is_owner = matches!(stream, Stream::Unix(stream) if access::is_owner(stream));
+    if !is_owner {
+        tracing::warn!("somebody else than the owner came to the break-glass socket");
+    }
+    is_owner
+}

@@ -1,0 +1,30 @@
+//! Why a server cannot listen.
+
+use std::net::SocketAddr;
+
+use super::Listen;
+
+/// The server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The text is not an address.
+    #[error("`{0}` is not an address; expected `IP:PORT` or `unix:PATH`")]
+    Malformed(String),
+    /// There is no address.
+    #[error("there is nowhere to listen; give an address")]
+    Nowhere,
+    /// Anybody could ask.
+    #[error("`{0}` can be reached by others; give `--token-file`, or listen on loopback or a Unix socket")]
+    Open(SocketAddr),
+    /// The text is not the origin of a page.
+    #[error(
+        "`{0}` is not an origin; expected `https://HOST`, with a port where it is not the default, or `*`"
+    )]
+    Origin(String),
+    /// The operating system says no.
+    #[error("cannot listen on `{0}`: {1}")]
+    Bind(Listen, std::io::Error),
+    /// The operating system fails.
+    #[error("listening failed: {0}")]
+    Io(#[from] std::io::Error),
+}

@@ -1,0 +1,311 @@
+//! Limits of time on a connection's bytes, and an end that lets the last answer arrive.
+//!
+//! Between requests a connection may be idle for long; once a request has begun its head must be there soon; and
+//! whoever takes nothing of an answer does not keep it for ever. One alarm serves them all, and is set only when there
+//! is something to wait for: a request that comes whole costs no timer.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How long the other side may take to close, when this one has.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much of what nobody reads any more is taken from the other side meanwhile, in bytes.
+const LINGER_BYTES_MAX: usize = 16 << 20;
+/// How a connection in HTTP/2 begins (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long things may take on a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// From the first byte of a request's head to its last; for the first one, from when the connection was made.
+    pub(super) head: Duration,
+    /// Between requests.
+    pub(super) idle: Duration,
+    /// Between two bytes of an answer that the other side takes.
+    pub(super) write: Duration,
+}
+
+/// How many requests of a connection began, and how many ended.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// A request that is under way.
+pub(super) struct Beat<'a>(&'a Pulse);
+
+impl Pulse {
+    pub(super) fn begin(&self) -> Beat<'_> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Beat(self)
+    }
+}
+
+impl Drop for Beat<'_> {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What the other side speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// What is read for, when nothing is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// The rest of a head, since then, when so many requests had begun.
+    Head(Instant, u64),
+    /// A request, since then.
+    Idle(Instant),
+    /// Something came or went since it was last looked at.
+    Moving,
+}
+
+enum Ending {
+    Open,
+    /// What comes is thrown away, up to so many bytes.
+    Lingering(Instant, usize),
+}
+
+/// A connection with limits of time.
+pub(super) struct Guard<T> {
+    io: T,
+    /// What was read to find out what the other side speaks, and how much of it has been read again.
+    early: Vec<u8>,
+    early_taken: usize,
+    limits: Limits,
+    pulse: Arc<Pulse>,
+    /// Of HTTP/2 only writing is limited: its own pings say whether the other side is there.
+    is_framed: bool,
+    waiting: Waiting,
+    /// How many requests had ended when bytes came last.
+    came: Option<u64>,
+    ended: u64,
+    stalled: Option<Instant>,
+    alarm: Option<Pin<Box<Sleep>>>,
+    ending: Ending,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
+    pub(super) fn new(io: T, limits: Limits, pulse: Arc<Pulse>) -> Self {
+        Self {
+            io,
+            early: Vec::new(),
+            early_taken: 0,
+            limits,
+            pulse,
+            is_framed: false,
+            waiting: Waiting::Head(Instant::now(), 0),
+            came: None,
+            ended: 0,
+            stalled: None,
+            alarm: None,
+            ending: Ending::Open,
+        }
+    }
+
+    /// Whether nothing was ever read.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.early.is_empty()
+    }
+
+    /// What the other side speaks; none where it closes before it has said anything.
+    ///
+    /// # Errors
+    /// When it takes too long, or the connection breaks.
+    pub(super) async fn protocol(&mut self) -> io::Result<Option<Protocol>> {
+        loop {
+            if !PREFACE.starts_with(self.early.get(..PREFACE.len().min(self.early.len())).unwrap_or_default())
+            {
+                return Ok(Some(Protocol::Http1));
+            }
+            if self.early.len() >= PREFACE.len() {
+                self.is_framed = true;
+                return Ok(Some(Protocol::Http2));
+            }
+            let mut room = [0; 512];
+            let mut buffer = ReadBuf::new(&mut room);
+            std::future::poll_fn(|context| self.poll_io(context, &mut buffer)).await?;
+            if buffer.filled().is_empty() {
+                // Half a preface and no more is for the reader of HTTP/1.1 to refuse.
+                return Ok((!self.early.is_empty()).then_some(Protocol::Http1));
+            }
+            self.early.extend_from_slice(buffer.filled());
+        }
+    }
+
+    fn poll_io(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        if read.is_ready() {
+            if buffer.filled().len() > before {
+                self.came = Some(self.pulse.ended.load(Ordering::Relaxed));
+                self.moves();
+            }
+            return read;
+        }
+        match self.read_until() {
+            None => Poll::Pending,
+            Some(until) => {
+                ready!(self.poll_alarm(until, context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
+    /// Until when something must come; none while a request is under way, which has limits of its own.
+    fn read_until(&mut self) -> Option<Instant> {
+        let (begun, ended) =
+            (self.pulse.begun.load(Ordering::Relaxed), self.pulse.ended.load(Ordering::Relaxed));
+        if self.is_framed || begun != ended {
+            return None;
+        }
+        if ended != self.ended {
+            (self.ended, self.waiting) = (ended, Waiting::Moving);
+        }
+        match self.waiting {
+            Waiting::Head(since, of) if of == begun => return Some(since + self.limits.head),
+            Waiting::Idle(since) => return Some(since + self.limits.idle),
+            Waiting::Head(..) | Waiting::Moving => {}
+        }
+        let now = Instant::now();
+        // What came before the last request ended was its own.
+        let has_come = self.came == Some(ended);
+        let (waiting, until) = if has_come {
+            (Waiting::Head(now, begun), now + self.limits.head)
+        } else {
+            (Waiting::Idle(now), now + self.limits.idle)
+        };
+        self.waiting = waiting;
+        Some(until)
+    }
+
+    fn poll_alarm(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if alarm.deadline() > until {
+            alarm.as_mut().reset(until);
+        }
+        // It may have been set for something that has come meanwhile.
+        while alarm.as_mut().poll(context).is_ready() {
+            if Instant::now() >= until {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+
+    /// What came of writing; nothing for too long is an error.
+    fn poll_written<R>(
+        &mut self,
+        context: &mut Context<'_>,
+        wrote: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if wrote.is_ready() {
+            self.stalled = None;
+            return wrote;
+        }
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        ready!(self.poll_alarm(since + self.limits.write, context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Something is on its way to the other side, which is not idle then.
+    const fn moves(&mut self) {
+        if matches!(self.waiting, Waiting::Idle(_)) {
+            self.waiting = Waiting::Moving;
+        }
+    }
+
+    /// Reads what nobody wants until the other side closes. Closing with something unread would have its kernel throw
+    /// away the answer that is on its way.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Ending::Lingering(until, mut left) = self.ending else { return Poll::Ready(()) };
+        let mut room = [0; 4 << 10];
+        loop {
+            let mut buffer = ReadBuf::new(&mut room);
+            let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(context, &mut buffer) else { break };
+            let bytes = buffer.filled().len();
+            left = left.saturating_sub(bytes);
+            if read.is_err() || bytes == 0 || left == 0 {
+                return Poll::Ready(());
+            }
+        }
+        self.ending = Ending::Lingering(until, left);
+        self.poll_alarm(until, context)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let early = this.early.get(this.early_taken..).unwrap_or_default();
+        if early.is_empty() {
+            return this.poll_io(context, buffer);
+        }
+        let (taken, _) = early.split_at(early.len().min(buffer.remaining()));
+        buffer.put_slice(taken);
+        this.early_taken += taken.len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.moves();
+        let wrote = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.poll_written(context, wrote)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.moves();
+        let wrote = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        self.poll_written(context, wrote)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // An encrypted answer may be taken whole, and wait in here.
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        self.poll_written(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.ending, Ending::Open) {
+            ready!(Pin::new(&mut self.io).poll_shutdown(context))?;
+            // Nothing is on its way on a connection that was idle.
+            if matches!(self.waiting, Waiting::Idle(_)) {
+                return Poll::Ready(Ok(()));
+            }
+            self.ending = Ending::Lingering(Instant::now() + LINGER, LINGER_BYTES_MAX);
+        }
+        self.poll_linger(context).map(Ok)
+    }
+}
