@@ -10,7 +10,7 @@ use crate::routes::App;
 
 /// Up to this fuel limit, some milliseconds, a policy runs on the thread that read its request; others run on a
 /// bounded pool, where they cannot hold up requests.
-const INLINE_FUEL_MAX: u64 = 2_000_000;
+pub(crate) const INLINE_FUEL_MAX: u64 = 2_000_000;
 
 /// Asks a policy. The decision is given out when its record is durable. Who may ask was found out before
 /// ([`App::decider`]).
@@ -29,18 +29,23 @@ pub(crate) async fn evaluate(
     if fuel <= INLINE_FUEL_MAX {
         return Ok(host.decide(request));
     }
-    let busy = || {
-        let message = "too many long evaluations are under way; ask again";
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
-    };
-    let permit = Arc::clone(&app.long_evaluations).try_acquire_owned().map_err(|_| busy())?;
+    let permit = Arc::clone(&app.long_evaluations).try_acquire_owned().map_err(|_| overloaded())?;
     let host = host.clone();
     let evaluate = move || {
         let pending = host.decide(request);
         drop(permit);
         pending
     };
-    tokio::task::spawn_blocking(evaluate).await.map_err(|_| {
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the evaluation was cut off")
-    })
+    tokio::task::spawn_blocking(evaluate).await.map_err(|_| cut_off())
+}
+
+/// No more evaluations that may take long.
+pub(crate) fn overloaded() -> ApiError {
+    let message = "too many long evaluations are under way; ask again";
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
+}
+
+/// The thread of an evaluation is gone.
+pub(crate) fn cut_off() -> ApiError {
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the evaluation was cut off")
 }

@@ -1,6 +1,7 @@
 //! The decision routes, and what a question looks like.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -9,12 +10,14 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
-use verdict::core::name::{ChannelName, NameError, PolicyName};
+use verdict::core::name::PolicyName;
 use verdict::core::time::Timestamp;
 use verdict::{Decision, ReceiptState, Request};
 
 use crate::api::Asked;
+use crate::besides::Besides;
 use crate::error::{ApiError, fault_status, json};
+use crate::query::{self, Wanted};
 use crate::routes::App;
 use crate::{ask, door, wire};
 
@@ -27,6 +30,14 @@ struct Question<'a> {
     input: &'a RawValue,
     id: Option<String>,
     decision_time: Option<Timestamp>,
+}
+
+/// What goes to the caller.
+pub(crate) enum Told {
+    /// A decision, with its status.
+    Whole(StatusCode, Vec<u8>),
+    /// Its value alone.
+    Value(Box<Decision>),
 }
 
 /// The body of a question, as it is documented.
@@ -45,11 +56,25 @@ pub(crate) struct QuestionText {
     decision_time: Option<String>,
 }
 
-/// Asks a policy. What was decided is in the log before it is answered.
+/// Asks a policy. What was decided is in the log before it is answered. With `raw` the body is the input and the answer
+/// is the value alone, 204 where there is none; the rest is in headers, and a fault is a problem.
 // For requests that were written in a way that the door does not read.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/policies/{policy}/decide", tag = "decisions", operation_id = "decide",
-    params(("channel" = Option<String>, Query, description = "the channel; `production` if nothing is said")),
-    request_body(content = QuestionText), responses((status = 200, description = "the decision", body = Object)))]
+    params(
+        ("channel" = Option<String>, Query, description = "the channel; `production` if nothing is said"),
+        ("rule" = Option<String>, Query, description = "the rule, where the body does not say it"),
+        ("id" = Option<String>, Query, description = "the decision's id, where the body does not say it"),
+        ("raw" = Option<bool>, Query, description = "the body is the input, the answer the value"),
+        ("provenance" = Option<bool>, Query, description = "the answer has `provenance`: statement, semantics, limits, build, where the receipt is"),
+        ("metrics" = Option<bool>, Query, description = "the answer has `metrics`: time, fuel, memory, bytes"),
+        ("explain" = Option<bool>, Query, description = "the answer has `explain`: what was read, and the reasons that rest on it"),
+    ),
+    request_body(content = QuestionText), responses(
+        (status = 200, description = "the decision", body = Object, headers(
+            ("x-verdict-decision-id" = String, description = "with `raw`: the decision's id"),
+            ("x-verdict-allow" = bool, description = "with `raw`: whether a gateway lets it pass"),
+            ("x-verdict-fuel" = u64, description = "with `raw`: the fuel that the answer burned"))),
+        (status = 204, description = "with `raw`: the answer is undefined")))]
 pub(crate) async fn routed(
     State(app): State<Arc<App>>,
     asked: Asked,
@@ -63,40 +88,46 @@ pub(crate) async fn routed(
     door::routed(decided.await)
 }
 
-/// Asks the policy, and returns the decision as it goes to the caller, with its status.
+/// Asks the policy, and returns the decision as it goes to the caller.
 pub(crate) async fn decide(
     app: &Arc<App>,
     policy: PolicyName,
     query: Option<&str>,
     caller: Option<&str>,
     body: &[u8],
-) -> Result<(StatusCode, Vec<u8>), ApiError> {
-    let channel = query.map_or(Ok(None), channel)?;
-    let question: Question<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    let request = Request {
-        rule: question.rule,
-        input: question.input.get().as_bytes().to_vec(),
-        id: question.id,
-        decision_time: question.decision_time,
-        caller: caller.map(ToOwned::to_owned),
-        channel,
-        policy,
+) -> Result<Told, ApiError> {
+    let Wanted { channel, rule, id, raw, more } = Wanted::read(query, query::OF_QUESTION)?;
+    let caller = caller.map(ToOwned::to_owned);
+    let (request, input) = if raw {
+        (Request { policy, channel, rule, input: body.to_vec(), id, decision_time: None, caller }, body)
+    } else {
+        let question: Question<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+        let input = question.input.get().as_bytes();
+        let (rule, id) = (once("rule", rule, question.rule)?, once("id", id, question.id)?);
+        let decision_time = question.decision_time;
+        (Request { policy, channel, rule, input: input.to_vec(), id, decision_time, caller }, input)
     };
     let pending = ask::evaluate(app, request).await?;
-    let pending = pending.map_err(|error| ApiError::of_decision(error, question.input.get()))?;
-    said(&pending.durable().await?)
+    let pending = pending.map_err(|error| ApiError::of_decision(error, input))?;
+    let evaluated = more.metrics.then(Instant::now);
+    let decision = pending.durable().await?;
+    if raw {
+        return Ok(Told::Value(Box::new(decision)));
+    }
+    let waited = evaluated.map_or(Duration::ZERO, |evaluated| evaluated.elapsed());
+    let build = if more.provenance { app.host()?.build() } else { "" };
+    let besides = Besides { more, build, input_bytes: input.len(), waited };
+    Ok(Told::Whole(status(&decision), text(&decision, &besides)?))
 }
 
-/// The query of a decision: `channel=NAME`, or nothing. What is not understood is refused: whoever misspells it must not
-/// be answered by another channel.
-fn channel(query: &str) -> Result<Option<ChannelName>, ApiError> {
-    if query.is_empty() {
-        return Ok(None);
+/// What may be said in the query or in the body, but not in both.
+fn once(name: &str, query: Option<String>, body: Option<String>) -> Result<Option<String>, ApiError> {
+    match (query, body) {
+        (Some(_), Some(_)) => {
+            Err(ApiError::bad_request(format!("`{name}` is in the query and in the body; say it once")))
+        }
+        (query, body) => Ok(query.or(body)),
     }
-    let Some(name) = query.strip_prefix("channel=") else {
-        return Err(ApiError::bad_request("the query may only be `channel=NAME`"));
-    };
-    name.parse().map(Some).map_err(|error: NameError| ApiError::bad_request(error.to_string()))
 }
 
 fn malformed(error: &serde_json::Error) -> ApiError {
@@ -104,14 +135,19 @@ fn malformed(error: &serde_json::Error) -> ApiError {
     ApiError::bad_request(format!("the body cannot be read: {error}; {help}"))
 }
 
-/// A decision's status and text.
-fn said(decision: &Decision) -> Result<(StatusCode, Vec<u8>), ApiError> {
-    let status = decision.result.as_ref().err().map_or(StatusCode::OK, fault_status);
-    let unwritable = |error: std::io::Error| {
-        tracing::error!(%error, "a decision has no form in JSON");
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the decision cannot be written")
-    };
-    Ok((status, wire::text(decision).map_err(unwritable)?))
+/// A decision's status.
+pub(crate) fn status(decision: &Decision) -> StatusCode {
+    decision.result.as_ref().err().map_or(StatusCode::OK, fault_status)
+}
+
+fn text(decision: &Decision, besides: &Besides<'_>) -> Result<Vec<u8>, ApiError> {
+    wire::text(decision, besides).map_err(|error| unwritable(&error))
+}
+
+/// Something that a host never decides.
+pub(crate) fn unwritable(error: &std::io::Error) -> ApiError {
+    tracing::error!(%error, "a decision has no form in JSON");
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the decision cannot be written")
 }
 
 /// A decision of the past, while its evidence is kept.
@@ -123,7 +159,10 @@ pub(crate) async fn decision(
 ) -> Result<Response, ApiError> {
     let tenant = crate::routes::tenant(&tenant)?;
     match app.host()?.decision(&tenant, &id)? {
-        Some(decision) => Ok(door::routed(said(&decision))),
+        Some(decision) => {
+            let text = text(&decision, &Besides::default())?;
+            Ok(door::routed(Ok(Told::Whole(status(&decision), text))))
+        }
         None => Err(ApiError::not_found("no decision has this id, or its evidence was erased")),
     }
 }

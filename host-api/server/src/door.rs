@@ -11,20 +11,26 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue, ORIGIN};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, StatusCode};
 use tower::ServiceExt;
+use verdict::Decision;
 use verdict::core::name::PolicyName;
+use verdict::core::outcome::Answer;
 
 use crate::access::Origin;
-use crate::api::{refused, request_id, with_id};
-use crate::decide;
-use crate::error::ApiError;
+use crate::api::{Problem, refused, request_id, with_id};
+use crate::decide::{self, Told};
+use crate::error::{ApiError, fault_status};
 use crate::oci::{self, Oci};
 use crate::routes::App;
 
 /// An answer's body: whole, or what the router made.
 pub(crate) type Body = Either<Full<Bytes>, axum::body::Body>;
+
+const DECISION_ID: HeaderName = HeaderName::from_static("x-verdict-decision-id");
+const ALLOW: HeaderName = HeaderName::from_static("x-verdict-allow");
+const FUEL: HeaderName = HeaderName::from_static("x-verdict-fuel");
 
 /// What a connection asks.
 pub(crate) struct Door {
@@ -62,7 +68,11 @@ impl Door {
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message))
         };
         match decided.unwrap_or_else(late) {
-            Ok((status, text)) => Ok(with_id(whole(status, text), id)),
+            Ok(Told::Whole(status, text)) => Ok(with_id(whole(status, text), id)),
+            Ok(Told::Value(decision)) => {
+                let refused = |problem: Problem| refused(&problem, id.clone()).map(Either::Right);
+                Ok(with_id(value(*decision, refused), id))
+            }
             Err(error) => Ok(refused(&error.into(), id).map(Either::Right)),
         }
     }
@@ -72,7 +82,7 @@ impl Door {
         policy: PolicyName,
         request: Request<Incoming>,
         origin: Origin,
-    ) -> Result<(StatusCode, Vec<u8>), ApiError> {
+    ) -> Result<Told, ApiError> {
         // Before a byte of the body is read.
         let (head, body) = request.into_parts();
         let principal = self.app.decider(&head.headers, origin, &policy).await?;
@@ -134,10 +144,39 @@ async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ApiError> {
     Ok(if all.is_empty() { first } else { all.into() })
 }
 
+/// The value of a decision alone, 204 where there is none; what a gateway needs besides is in headers. A fault is refused.
+fn value(
+    decision: Decision,
+    refused: impl FnOnce(Problem) -> hyper::Response<Body>,
+) -> hyper::Response<Body> {
+    let mut response = match decision.result {
+        Ok(Answer { value: Some(value), .. }) => whole(StatusCode::OK, value.into_bytes()),
+        Ok(Answer { value: None, .. }) => {
+            let mut response = hyper::Response::new(Either::Left(Full::default()));
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        Err(fault) => refused(ApiError::new(fault_status(&fault), fault.code.code(), fault.message).into()),
+    };
+    let headers = response.headers_mut();
+    // A decision's id may stand in a header: see `is_id`.
+    if let Ok(id) = HeaderValue::try_from(decision.id) {
+        headers.insert(DECISION_ID, id);
+    }
+    headers.insert(ALLOW, HeaderValue::from_static(if decision.allow { "true" } else { "false" }));
+    if let Some(fuel) = decision.fuel {
+        headers.insert(FUEL, fuel.into());
+    }
+    response
+}
+
 /// The answer of the router's own route, for requests that only it can read.
-pub(crate) fn routed(decided: Result<(StatusCode, Vec<u8>), ApiError>) -> Response {
+pub(crate) fn routed(decided: Result<Told, ApiError>) -> Response {
+    let refused = |problem: Problem| problem.into_response().map(Either::Right);
     match decided {
-        Ok((status, text)) => whole(status, text).map(axum::body::Body::new),
+        Ok(Told::Whole(status, text)) => whole(status, text).map(axum::body::Body::new),
+        // Mapping keeps what is in its extensions: the problem.
+        Ok(Told::Value(decision)) => value(*decision, refused).map(axum::body::Body::new),
         Err(error) => error.into_response(),
     }
 }

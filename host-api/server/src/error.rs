@@ -60,6 +60,11 @@ impl ApiError {
         &self.detail.message
     }
 
+    /// What is wrong, as a member of an answer.
+    pub(crate) fn detail(&self) -> &Detail {
+        &self.detail
+    }
+
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", what)
     }
@@ -69,9 +74,9 @@ impl ApiError {
     }
 
     /// The answer to an error of a decision about `input`, with the place in it.
-    pub(crate) fn of_decision(error: DecideError, input: &str) -> Self {
+    pub(crate) fn of_decision(error: DecideError, input: impl AsRef<[u8]>) -> Self {
         let place = match &error {
-            DecideError::Input(error) => Some(error.line_and_column(input.as_bytes())),
+            DecideError::Input(error) => Some(error.line_and_column(input.as_ref())),
             _ => None,
         };
         let mut answer = Self::from(error);

@@ -20,12 +20,16 @@
 pub mod access;
 mod api;
 mod ask;
+mod batch;
+mod besides;
 mod decide;
 mod door;
 mod error;
 mod gateway;
 mod listen;
+mod merge;
 mod oci;
+mod query;
 mod routes;
 mod still;
 mod transitions;

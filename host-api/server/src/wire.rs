@@ -9,6 +9,8 @@ use serde::Serialize;
 use verdict::Decision;
 use verdict::core::outcome::{Fault, Party};
 
+use crate::besides::Besides;
+
 /// What a decision takes besides its value and its reasons: bytes.
 const HEAD_BYTES: usize = 640;
 const REASON_BYTES: usize = 160;
@@ -20,38 +22,49 @@ struct WireFault<'a> {
     fault: &'a Fault,
 }
 
-/// The JSON text of a decision.
+/// The JSON text of a decision, with what more is wanted.
 ///
 /// # Errors
 /// Never, for what a host decides: all of it has a form in JSON.
-pub(crate) fn text(decision: &Decision) -> std::io::Result<Vec<u8>> {
+pub(crate) fn text(decision: &Decision, besides: &Besides<'_>) -> std::io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(capacity(decision));
+    write(&mut out, decision, besides)?;
+    Ok(out)
+}
+
+/// Writes the JSON text of a decision after what is written.
+///
+/// # Errors
+/// As [`text`].
+pub(crate) fn write(out: &mut Vec<u8>, decision: &Decision, besides: &Besides<'_>) -> std::io::Result<()> {
     out.write_all(b"{\"decision_id\":")?;
-    serde_json::to_writer(&mut out, &decision.id)?;
+    serde_json::to_writer(&mut *out, &decision.id)?;
     write!(out, ",\"policy\":\"{}\",\"version\":", decision.policy)?;
-    serde_json::to_writer(&mut out, &decision.version)?;
+    serde_json::to_writer(&mut *out, &decision.version)?;
     write!(out, ",\"component\":\"{}\"", decision.component)?;
     if let Some(channel) = &decision.channel {
         write!(out, ",\"channel\":\"{}\",\"sequence\":{}", channel.name, channel.sequence)?;
         if let Some(id) = &channel.shadow_of {
             out.write_all(b",\"shadow_of\":")?;
-            serde_json::to_writer(&mut out, id)?;
+            serde_json::to_writer(&mut *out, id)?;
         }
     }
     if let Some(data) = &decision.data {
         write!(out, ",\"data\":\"{data}\"")?;
     }
     out.write_all(b",\"rule\":")?;
-    serde_json::to_writer(&mut out, &decision.rule)?;
+    serde_json::to_writer(&mut *out, &decision.rule)?;
     out.write_all(if decision.allow { b",\"allow\":true" } else { b",\"allow\":false" })?;
-    result(&mut out, decision)?;
+    result(out, decision)?;
     write!(out, ",\"decision_time\":\"{}\"", decision.decision_time)?;
     write!(out, ",\"received_at\":\"{}\"", decision.received_at)?;
     if decision.repeated {
         out.write_all(b",\"repeated\":true")?;
     }
-    out.write_all(if decision.index.is_some() { b",\"recorded\":true}" } else { b",\"recorded\":false}" })?;
-    Ok(out)
+    out.write_all(if decision.index.is_some() { b",\"recorded\":true" } else { b",\"recorded\":false" })?;
+    besides.write(out, decision)?;
+    out.push(b'}');
+    Ok(())
 }
 
 fn result(out: &mut Vec<u8>, decision: &Decision) -> std::io::Result<()> {
@@ -105,6 +118,9 @@ mod tests {
             channel: None,
             version: "1.0.0".into(),
             component: Digest::of(b"component"),
+            statement: Digest::of(b"statement"),
+            semantics: 2,
+            limits: verdict::core::limits::Limits::default(),
             data: None,
             rule: "eligible".into(),
             allow: false,
@@ -122,7 +138,7 @@ mod tests {
     }
 
     fn value(decision: &Decision) -> Value {
-        serde_json::from_slice(&text(decision).unwrap()).unwrap()
+        serde_json::from_slice(&text(decision, &Besides::default()).unwrap()).unwrap()
     }
 
     fn head() -> Value {
@@ -158,7 +174,8 @@ mod tests {
             ..decision(Ok(answer))
         };
         // A number beyond every double is exactly as the policy wrote it.
-        let text = String::from_utf8(text(&said).unwrap()).unwrap().replace("1e400", "1");
+        let text =
+            String::from_utf8(text(&said, &Besides::default()).unwrap()).unwrap().replace("1e400", "1");
         let expected = with(json!({
             "allow": true, "data": Digest::of(b"data"), "repeated": true, "recorded": true, "value": {"a": 1},
             "fuel": 7,

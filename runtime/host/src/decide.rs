@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use verdict_core::digest::Digest;
 use verdict_core::jcs;
+use verdict_core::limits::Limits;
 use verdict_core::name::{ChannelName, PolicyName, RuleName};
 use verdict_core::outcome::{Answer, Fault};
 use verdict_core::record::{Commitments, Field, Record, Salt, Through, commitment, is_id};
@@ -55,6 +56,12 @@ pub struct Decision {
     pub version: String,
     /// The digest of the component that answered.
     pub component: Digest,
+    /// The digest of its author's statement.
+    pub statement: Digest,
+    /// The number of the rules that answer and fuel depend on.
+    pub semantics: u32,
+    /// The limits that were in force.
+    pub limits: Limits,
     /// The digest of the data that it could read.
     pub data: Option<Digest>,
     /// The rule.
@@ -337,6 +344,9 @@ impl Inner {
             channel: through,
             version: active.version.clone(),
             component: active.component,
+            statement: active.statement,
+            semantics: verdict_engine::SEMANTICS,
+            limits: *active.policy.limits(),
             data: active.data.as_ref().map(|data| data.digest),
             rule: question.rule.to_string(),
             allow,

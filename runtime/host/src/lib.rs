@@ -390,6 +390,11 @@ impl Host {
         self.inner.shadows.counts()
     }
 
+    /// What makes the machine code here: wasmtime, processor and settings. Answers and fuel do not depend on it.
+    pub fn build(&self) -> &str {
+        self.inner.engine.build()
+    }
+
     /// What is loaded, in the order of names.
     pub fn policies(&self) -> Vec<PolicyStatus> {
         let table = self.inner.table.load();

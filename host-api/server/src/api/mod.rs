@@ -110,6 +110,14 @@ fn cors(origins: &[String]) -> CorsLayer {
             "last-event-id",
             "x-request-id",
         ]))
-        .expose_headers(named(&["etag", "location", "retry-after", "x-request-id"]))
+        .expose_headers(named(&[
+            "etag",
+            "location",
+            "retry-after",
+            "x-request-id",
+            "x-verdict-allow",
+            "x-verdict-decision-id",
+            "x-verdict-fuel",
+        ]))
         .max_age(std::time::Duration::from_secs(CORS_AGE))
 }

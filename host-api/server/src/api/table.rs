@@ -13,7 +13,7 @@ use super::gate::gate;
 use super::rule::{Rule, Whose};
 use super::{channels, data, events, follow, keys, policies, statements, tenants, trust, versions};
 use crate::routes::App;
-use crate::{decide, routes as host};
+use crate::{batch, decide, routes as host};
 
 /// Routes on their way into a router. There is no way in but with an action, or by saying that everybody may.
 pub(super) struct Table {
@@ -110,6 +110,7 @@ fn decisions(table: Table) -> Table {
     table
         .older("host.read", Whose::Own, routes!(host::policies))
         .older("decision.decide", Whose::Path, routes!(decide::routed))
+        .older("decision.decide", Whose::Path, routes!(batch::batch))
         .older("decision.read", Whose::Path, routes!(decide::decision))
         .older("decision.read", Whose::Path, routes!(decide::receipt))
         .older("log.read", Whose::Path, routes!(host::log_entries))

@@ -41,6 +41,7 @@ fn body(route: &Route, objects: &Objects) -> Value {
         ("POST", "activate") => json!({"versions": [{"version": "1.0.0"}]}),
         ("POST", "promote") => json!({"from": "production"}),
         ("POST", "decide") => json!({"input": {}}),
+        ("POST", "batch") => json!({"items": [{"input": {}}]}),
         ("PATCH", _) => json!({"description": "changed"}),
         _ => json!({}),
     }

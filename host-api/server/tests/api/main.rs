@@ -16,5 +16,6 @@ mod browsers;
 mod events;
 mod isolation;
 mod keys;
+mod questions;
 mod releases;
 mod resources;
