@@ -131,3 +131,79 @@ fn explain<'a>(read: Read<'a>, reasons: &'a [Reason]) -> Explained<'a> {
     reasons.dedup();
     Explained { document, operation, pointer, absent, reasons }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use verdict::core::outcome::Answer;
+
+    use super::*;
+    use crate::wire::tests::decision;
+
+    fn reason(code: &str, pointers: &[&str]) -> Reason {
+        let pointers = pointers.iter().map(ToString::to_string).collect();
+        Reason { code: code.into(), message: String::new(), pointers, reference: None, rule: None }
+    }
+
+    fn read(document: &str, operation: &str, pointer: &str, absent: bool) -> Value {
+        json!({"absent": absent, "document": document, "operation": operation, "pointer": pointer})
+    }
+
+    #[test]
+    fn each_place_is_explained_once_with_the_reasons_that_rest_on_it() {
+        let reasons = vec![
+            reason("young", &["/age"]),
+            reason("poor", &["/income/net", "/income/gross"]),
+            reason("odd", &[]),
+        ];
+        let reads = json!([
+            read("input", "read", "/age", false),
+            read("data", "read", "/age", false),
+            read("input", "json", "/income", false),
+            read("input", "read", "/in", true),
+            read("input", "read", "/age", false),
+            read("input", "keys", "/age", true),
+        ]);
+        let decision = Decision {
+            reads: serde_json::from_value(reads.clone()).unwrap(),
+            ..decision(Ok(Answer { value: None, reasons }))
+        };
+        let of = |at: usize, reasons: &[&str]| {
+            let mut read = reads[at].clone();
+            read["reasons"] = json!(reasons);
+            read
+        };
+        // `/in` is no part of `/income`, and what the data has at a place no reason names.
+        let expected = [of(0, &["young"]), of(1, &[]), of(2, &["poor"]), of(3, &[]), of(5, &["young"])];
+        assert_eq!(json!(explained(&decision)), json!(expected));
+    }
+
+    #[test]
+    fn nothing_is_said_that_nobody_asked_for() {
+        let mut out = Vec::new();
+        Besides::default()
+            .write(&mut out, &decision(Ok(Answer { value: None, reasons: Vec::new() })))
+            .unwrap();
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_recorded_has_no_receipt_and_was_waited_for_by_nobody() {
+        let besides =
+            Besides { more: More { provenance: true, metrics: true, explain: false }, ..Besides::default() };
+        let said = |index| {
+            let decision = Decision { index, ..decision(Ok(Answer { value: None, reasons: Vec::new() })) };
+            let mut out = b"{\"x\":0".to_vec();
+            besides.write(&mut out, &decision).unwrap();
+            out.push(b'}');
+            serde_json::from_slice::<Value>(&out).unwrap()
+        };
+        let (recorded, unrecorded) = (said(Some(7)), said(None));
+        assert_eq!(recorded["provenance"]["receipt"], "/v1/tenants/acme/decisions/d-1/receipt");
+        assert_eq!(unrecorded["provenance"].get("receipt"), None);
+        assert_eq!(
+            (recorded["metrics"]["durable_ns"].as_u64(), unrecorded["metrics"].get("durable_ns")),
+            (Some(0), None)
+        );
+    }
+}

@@ -202,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn an_undefined_answer_has_no_value_and_no_body() {
+        let answer = Answer { value: None, reasons: Vec::new() };
+        let response = routed(Ok(Told::Value(Box::new(crate::wire::tests::decision(Ok(answer))))));
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(
+            (&response.headers()["x-verdict-allow"], &response.headers()["x-verdict-fuel"]),
+            (&HeaderValue::from_static("false"), &HeaderValue::from_static("7"))
+        );
+        assert_eq!(response.headers().get(CONTENT_TYPE), None);
+        assert!(response.into_body().is_end_stream());
+    }
+
+    #[test]
     fn what_is_not_exactly_a_decision_goes_to_the_router() {
         for uri in [
             "/",

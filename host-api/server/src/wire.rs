@@ -102,7 +102,7 @@ fn capacity(decision: &Decision) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::{Value, json};
     use verdict::core::digest::Digest;
     use verdict::core::outcome::{Answer, FaultCode, Reason};
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    fn decision(result: Result<Answer, Fault>) -> Decision {
+    pub(crate) fn decision(result: Result<Answer, Fault>) -> Decision {
         Decision {
             id: "d-1".into(),
             policy: "acme/loan".parse().unwrap(),

@@ -12,6 +12,7 @@ pub(crate) const ACTIONS: &[&str] = &[
     "policy.read",
     "policy.create",
     "policy.change",
+    "policy.preview",
     "version.read",
     "statement.read",
     "statement.attach",
@@ -56,7 +57,7 @@ const READS: &[&str] = &[
 ];
 /// What auditors read besides.
 const AUDITS: &[&str] = &["event.read", "key.list", "decision.read", "log.read"];
-const PUBLISHES: &[&str] = &["policy.create", "policy.change", "repository.push"];
+const PUBLISHES: &[&str] = &["policy.create", "policy.change", "policy.preview", "repository.push"];
 const APPROVES: &[&str] = &["statement.attach"];
 const OPERATES: &[&str] = &["channel.write", "channel.activate", "data.write"];
 const ASKS: &[&str] = &["decision.decide", "decision.read", "documents.read", "repository.pull", "data.read"];

@@ -47,7 +47,7 @@ fn allowed(role: &str, own: Option<&str>, action: &str, tenant: Option<&str>) ->
 #[test]
 fn every_role_has_what_the_matrix_says_and_nothing_else() {
     let (roles, rows) = matrix();
-    assert!(roles.len() == 7 && rows.len() == 32);
+    assert!(roles.len() == 7 && rows.len() == 33);
     for Row { action, of_no_tenant, has } in &rows {
         for (role, has) in roles.iter().zip(has) {
             let place = if *of_no_tenant { None } else { Some("bank") };

@@ -17,6 +17,7 @@ pub(crate) const ACTIONS: &[&str] = &[
     "policy.read",
     "policy.create",
     "policy.change",
+    "policy.preview",
     "version.read",
     "statement.read",
     "statement.attach",
@@ -82,9 +83,9 @@ impl<'a> Action<'a> {
         Self { roles: Some(roles), ..self }
     }
 
-    /// Whether it changes something. A decision changes nothing: it has a log of its own.
+    /// Whether it changes something. A decision changes nothing: it has a log of its own. A preview leaves nothing.
     pub(crate) fn is_change(&self) -> bool {
-        let reads = [".read", ".list", ".pull", ".decide"];
+        let reads = [".read", ".list", ".pull", ".decide", ".preview"];
         !reads.iter().any(|end| self.name.ends_with(end))
     }
 
