@@ -13,6 +13,8 @@ fn every_case_comes_out_as_expected() {
         include_str!("../cases/users.json"),
         include_str!("../cases/allow-privilege-escalation.json"),
         include_str!("../cases/allowed-repos.json"),
+        include_str!("../cases/default-seccomp-profile.json"),
+        include_str!("../cases/parameters-of-the-tenant.json"),
     ] {
         assert!(run_cases(file, kubernetes_admission::decide).unwrap() >= 8);
     }
