@@ -1,5 +1,6 @@
 //! What the test programs share.
 
 pub mod access;
+pub mod gateways;
 pub mod server;
 pub mod suites;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use verdict_tests::server::Site;
+use verdict_tests::server::{Server, Site};
 use verdict_tests::suites::{self, Report};
 
 const RULES: [(&str, &str); 6] = [
@@ -14,6 +14,16 @@ const RULES: [(&str, &str); 6] = [
     ("allow-privilege-escalation", "pod-security-policy/allow-privilege-escalation"),
     ("allowed-repos", "general/allowedrepos"),
 ];
+
+const REVIEWS: [(&str, bool); 5] = [
+    ("deployment_admission_review.json", true),
+    ("pod_with_privileged_containers.json", false),
+    ("pod_without_privileged_containers.json", true),
+    ("privileged-pod-admission-review.json", false),
+    ("unprivileged-pod-admission-review.json", true),
+];
+
+const ADMISSION: &str = "/v1/tenants/default/policies/kubernetes-admission/admission";
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -72,15 +82,80 @@ fn samples_of_the_gatekeeper_library_come_out_as_their_names_say() {
             }
         }
     }
-    for (name, allow) in [
-        ("pod_with_privileged_containers.json", false),
-        ("pod_without_privileged_containers.json", true),
-        ("privileged-pod-admission-review.json", false),
-        ("unprivileged-pod-admission-review.json", true),
-    ] {
+    for (name, allow) in REVIEWS {
         ask("privileged-containers", &folder.join("reviews").join(name), &Value::Null, allow);
     }
     report.finish();
+}
+
+/// A cluster sends no parameters: the policy has them from the tenant's data.
+#[test]
+fn samples_come_out_the_same_as_reviews_of_a_cluster() {
+    let Some(folder) = suites::folder("admission") else { return };
+    let site = Site::new(&["kubernetes-admission"]);
+    let samples = |rule: &str| entries(&folder.join("samples").join(rule).join("samples"));
+    let rounds = RULES.iter().map(|(_, path)| samples(path).len()).max().unwrap();
+    let mut report = Report::new("admission as AdmissionReview");
+    for round in 0..rounds {
+        // Of each rule the next of its samples, as the parameters of a rule are the same for all.
+        let now: Vec<(&str, PathBuf)> = RULES
+            .iter()
+            .filter_map(|(rule, path)| Some((*rule, samples(path).into_iter().nth(round)?)))
+            .collect();
+        let constraint = |sample: &Path| read(&sample.join("constraint.yaml"))["spec"]["parameters"].clone();
+        let parameters: serde_json::Map<String, Value> =
+            now.iter().map(|(rule, sample)| ((*rule).into(), constraint(sample))).collect();
+        let data = json!({ "admission_parameters": parameters });
+        std::fs::write(site.path("data/default.json"), data.to_string()).unwrap();
+        let server = site.serve(&[]);
+        for (rule, sample) in now {
+            for path in entries(&sample) {
+                let Some(allow) = expected(path.file_name().unwrap().to_str().unwrap()) else { continue };
+                let request = request(read(&path));
+                let (holds, why) = as_a_review(&server, rule, request, &parameters[rule]);
+                report.check(path.display(), holds == Some(allow), format!("{rule}: {why}"));
+            }
+        }
+    }
+    let server = site.serve(&[]);
+    for (name, allow) in REVIEWS {
+        // As the file has it, byte for byte.
+        let review = std::fs::read_to_string(folder.join("reviews").join(name)).unwrap();
+        let (status, answer) = server.post(&format!("{ADMISSION}/privileged-containers"), &review);
+        let (response, uid) =
+            (&answer["response"], &read(&folder.join("reviews").join(name))["request"]["uid"]);
+        let holds = status == 200 && response["uid"] == *uid && response["allowed"] == json!(allow);
+        report.check(name, holds, format!("{status} {answer}"));
+    }
+    let raw = std::fs::read_to_string(folder.join("reviews/raw_review.json")).unwrap();
+    let (status, answer) = server.post(&format!("{ADMISSION}/privileged-containers"), &raw);
+    report.check("raw_review.json", status == 400, format!("no AdmissionReview: {status} {answer}"));
+    report.finish();
+}
+
+/// Whether a review is allowed, where its answer is that of a question with the same parameters.
+fn as_a_review(
+    server: &Server,
+    rule: &str,
+    mut request: Value,
+    parameters: &Value,
+) -> (Option<bool>, String) {
+    let asked = json!({ "rule": rule, "input": { "request": request, "parameters": parameters } });
+    let (_, asked) = server.decide("kubernetes-admission", &asked.to_string());
+    request["uid"] = "5f6a".into();
+    let review =
+        json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request });
+    let path = format!("{ADMISSION}/{rule}?timeout=10s");
+    let (status, answer) = server.post(&path, &review.to_string());
+    let response = &answer["response"];
+    let told = |reason: &Value| json!({ "reason": reason["code"], "message": reason["message"] });
+    let reasons: Vec<Value> = asked["reasons"].as_array().unwrap().iter().map(told).collect();
+    let causes = response["status"]["details"]["causes"].as_array().cloned().unwrap_or_default();
+    let is_same = status == 200
+        && response["uid"] == "5f6a"
+        && response["allowed"] == asked["allow"]
+        && reasons == causes;
+    (response["allowed"].as_bool().filter(|_| is_same), format!("{status} {answer}, and asked: {asked}"))
 }
 
 #[test]

@@ -85,6 +85,7 @@ fn name(operation: &mut Operation, path: &str) {
             "version" => "the version, as Semantic Versioning 2.0.0 has it",
             "channel" => "the channel",
             "digest" => "the digest: `sha256:` and 64 hexadecimal digits",
+            "rule" => "the rule",
             "path" => "the file's path inside the log",
             _ => "the id",
         };

@@ -42,6 +42,7 @@ use crate::listen::{ListenError, Options};
 use crate::routes::App;
 
 pub(crate) use answer::Answer;
+pub(crate) use body::Asking;
 pub(crate) use data::Contents;
 pub(crate) use gate::Asked;
 pub(crate) use outer::{refused, request_id, with_id};

@@ -12,6 +12,7 @@ use super::document;
 use super::gate::gate;
 use super::rule::{Rule, Whose};
 use super::{channels, data, events, follow, keys, policies, statements, tenants, trust, versions};
+use crate::gateway::{admission, auth_request};
 use crate::routes::App;
 use crate::{batch, decide, routes as host};
 
@@ -97,7 +98,7 @@ pub(super) fn table(app: &Arc<App>) -> Table {
         .public(routes!(host::live))
         .public(routes!(host::ready))
         .public(routes!(host::log_resource));
-    registry(decisions(table))
+    registry(gateways(decisions(table)))
         .route("key.list", Whose::Query, routes!(keys::list))
         .route("key.create", Whose::Body, routes!(keys::create))
         .route("key.list", Whose::Key, routes!(keys::read))
@@ -114,6 +115,14 @@ fn decisions(table: Table) -> Table {
         .older("decision.read", Whose::Path, routes!(decide::decision))
         .older("decision.read", Whose::Path, routes!(decide::receipt))
         .older("log.read", Whose::Path, routes!(host::log_entries))
+}
+
+fn gateways(table: Table) -> Table {
+    table
+        .patient("decision.decide", Whose::Path, routes!(admission::review))
+        .patient("decision.decide", Whose::Path, routes!(admission::review_by_rule))
+        .patient("decision.decide", Whose::Path, routes!(admission::review_in_channel))
+        .asking(routes!(auth_request::authorize))
 }
 
 fn registry(table: Table) -> Table {
