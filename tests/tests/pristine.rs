@@ -13,8 +13,14 @@ use verdict_engine::{Compiler, Config, Document, DocumentLimits, Engine, Instanc
 use verdict_registry::Layout;
 use verdict_tests::server::{Site, root};
 
-const LIBRARY: [&str; 5] =
-    ["agent-guardrail", "document-sharing", "kubernetes-admission", "loan-eligibility", "role-based-access"];
+const LIBRARY: [&str; 6] = [
+    "agent-guardrail",
+    "document-sharing",
+    "kubernetes-admission",
+    "loan-eligibility",
+    "role-based-access",
+    "todo-access",
+];
 
 /// A question with what is known of its answer.
 struct Case {

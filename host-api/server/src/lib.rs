@@ -20,6 +20,7 @@
 pub mod access;
 mod api;
 mod ask;
+mod authzen;
 mod batch;
 mod besides;
 mod decide;
@@ -36,4 +37,5 @@ mod transitions;
 mod wire;
 
 pub use access::{TokenError, Tokens};
+pub use authzen::{AuthZen, PublicUrl, UrlError};
 pub use listen::{Listen, ListenError, Options, Server};

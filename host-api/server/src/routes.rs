@@ -18,6 +18,7 @@ use verdict::registry::repository::Registry;
 
 use crate::access::{Access, Action, Origin, Principal};
 use crate::api::{Answer, Asked, Contents, Problem};
+use crate::authzen::AuthZen;
 use crate::error::{ApiError, json};
 use crate::listen::{Condition, Options};
 use crate::still::Still;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     /// None where only a registry is served.
     host: Option<Host>,
     pub(crate) access: Access,
+    pub(crate) authzen: AuthZen,
     registry: Option<Registry>,
     publisher: Option<Publisher>,
     pub(crate) contents: Contents,
@@ -50,6 +52,7 @@ impl App {
         Self {
             host,
             access: options.access.clone(),
+            authzen: options.authzen.clone(),
             registry: options.served_registry(),
             publisher: options.publisher.clone(),
             contents: Contents::default(),

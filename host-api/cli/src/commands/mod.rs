@@ -30,6 +30,7 @@ mod revoke;
 mod rollback;
 mod serve;
 mod serve_access;
+mod serve_authzen;
 mod serve_listen;
 mod sign;
 mod tags;

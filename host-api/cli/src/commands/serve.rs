@@ -22,6 +22,7 @@ use verdict_server::access::Access;
 use verdict_server::{Options, Server};
 
 use super::serve_access::AccessArgs;
+use super::serve_authzen::AuthZenArgs;
 use super::serve_listen::ListenArgs;
 use crate::error::{Error, Problem};
 use crate::evaluation;
@@ -90,6 +91,8 @@ pub(crate) struct Args {
     data: Option<PathBuf>,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    authzen: AuthZenArgs,
     /// An origin whose pages may ask, such as `https://console.example`, or `*` for all; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
@@ -155,6 +158,7 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
     start_logging(json);
     let mut options = args.listen.options().map_err(|error| unusable(&error))?;
     options.cors.clone_from(&args.cors);
+    options.authzen = args.authzen.options();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| machine(&error))?;
     if let (Some(catalogue), Some(store)) = (&args.registry, &args.store) {

@@ -53,7 +53,8 @@ pub(super) fn complete(paths: &mut Paths, action: Option<&str>) {
             let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
             let problem =
                 ResponseBuilder::new().description("a problem").content(problem::MEDIA_TYPE, problem);
-            operation.responses.responses.insert("default".into(), RefOr::T(problem.build()));
+            // Other protocols say otherwise what went wrong.
+            operation.responses.responses.entry("default".into()).or_insert(RefOr::T(problem.build()));
             let secured = action.map(|_| SecurityRequirement::new(SECURITY, Vec::<String>::new()));
             operation.security = Some(secured.into_iter().collect());
             operation.extensions =

@@ -9,6 +9,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::problem::Problem;
+use crate::authzen;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken over from a request, in bytes.
@@ -66,9 +67,13 @@ pub(super) async fn outer(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(correlation.clone());
     // Whatever is logged on the way says which request it was.
     let span = tracing::info_span!("request", id = %correlation.0);
+    let is_authzen = authzen::is_here(request.uri().path());
+    // Whatever it is, it comes back (AuthZEN 10.1.3).
+    let own = request.headers().get(REQUEST_ID).filter(|_| is_authzen).cloned();
     let mut response = next.run(request).instrument(span).await;
     if let Some(problem) = problem(&mut response).await {
-        let mut answered = problem.answered(&correlation.0);
+        let mut answered =
+            if is_authzen { authzen::refused(&problem) } else { problem.answered(&correlation.0) };
         for (name, value) in response.headers() {
             let is_of_body = [header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name);
             if !is_of_body {
@@ -77,7 +82,7 @@ pub(super) async fn outer(mut request: Request, next: Next) -> Response {
         }
         response = answered;
     }
-    with_id(response, HeaderValue::try_from(correlation.0).ok())
+    with_id(response, own.or_else(|| HeaderValue::try_from(correlation.0).ok()))
 }
 
 /// The problem of an answer: one that a route found, or what a layer said in plain text or not at all.

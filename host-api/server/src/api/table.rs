@@ -12,6 +12,7 @@ use super::document;
 use super::gate::gate;
 use super::rule::{Rule, Whose};
 use super::{channels, data, events, follow, keys, policies, statements, tenants, trust, versions};
+use crate::authzen::{discovery, routes as authzen};
 use crate::gateway::{admission, auth_request};
 use crate::routes::App;
 use crate::{batch, decide, routes as host};
@@ -98,7 +99,7 @@ pub(super) fn table(app: &Arc<App>) -> Table {
         .public(routes!(host::live))
         .public(routes!(host::ready))
         .public(routes!(host::log_resource));
-    registry(gateways(decisions(table)))
+    registry(authzen(gateways(decisions(table))))
         .route("key.list", Whose::Query, routes!(keys::list))
         .route("key.create", Whose::Body, routes!(keys::create))
         .route("key.list", Whose::Key, routes!(keys::read))
@@ -123,6 +124,23 @@ fn gateways(table: Table) -> Table {
         .patient("decision.decide", Whose::Path, routes!(admission::review_by_rule))
         .patient("decision.decide", Whose::Path, routes!(admission::review_in_channel))
         .asking(routes!(auth_request::authorize))
+}
+
+/// Below a policy, too, the handlers find out who asks, as they do at the root.
+fn authzen(table: Table) -> Table {
+    table
+        .public(routes!(discovery::at_root))
+        .asking(routes!(discovery::of_policy))
+        .asking(routes!(authzen::evaluation))
+        .asking(routes!(authzen::evaluations))
+        .asking(routes!(authzen::search_subject))
+        .asking(routes!(authzen::search_resource))
+        .asking(routes!(authzen::search_action))
+        .asking(routes!(authzen::evaluation_of_policy))
+        .asking(routes!(authzen::evaluations_of_policy))
+        .asking(routes!(authzen::search_subject_of_policy))
+        .asking(routes!(authzen::search_resource_of_policy))
+        .asking(routes!(authzen::search_action_of_policy))
 }
 
 fn registry(table: Table) -> Table {
@@ -217,8 +235,13 @@ mod tests {
                 }
             }
         }
-        let expected =
-            ["/health/live", "/health/ready", "/v1/openapi.json", "/v1/tenants/{tenant}/log/{path}"];
+        let expected = [
+            "/.well-known/authzen-configuration",
+            "/health/live",
+            "/health/ready",
+            "/v1/openapi.json",
+            "/v1/tenants/{tenant}/log/{path}",
+        ];
         assert_eq!(open, expected.into());
     }
 }

@@ -7,6 +7,7 @@ use verdict::registry::repository::Registry;
 
 use super::Listen;
 use crate::access::Access;
+use crate::authzen::AuthZen;
 
 /// What one core may have under way at a time. With it a request waits some milliseconds where decisions take
 /// microseconds, and as long as the disk does where they wait for it.
@@ -21,6 +22,8 @@ pub struct Options {
     pub unix_mode: Option<u32>,
     /// Who may ask; needed for addresses that others can reach.
     pub access: Access,
+    /// What callers of AuthZEN find.
+    pub authzen: AuthZen,
     /// What is served at `/v2/`, where OCI clients look for it, and administered below `/v1/`; nothing if there is none.
     pub registry: Option<Registry>,
     /// What takes signed documents into its registry, which is then the one that is served; nobody puts any if there is
@@ -59,6 +62,7 @@ impl Options {
             listen: vec![listen],
             unix_mode: None,
             access: Access::default(),
+            authzen: AuthZen::default(),
             registry: None,
             publisher: None,
             cors: Vec::new(),
