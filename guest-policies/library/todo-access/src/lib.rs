@@ -30,7 +30,7 @@ const PAGE_MAX: usize = 100;
 /// What a token begins with, so that that of an empty first page is not empty.
 const AFTER: &str = "after:";
 const USERS: &str = "/todo_users";
-const TODOS: &str = "/todos";
+const ITEMS: &str = "/todos";
 
 #[derive(Deserialize)]
 struct User {
@@ -131,7 +131,7 @@ fn search_action() -> Result<Decision, Failure> {
 fn search_resource() -> Result<Decision, Failure> {
     let (action, kind) = (input::text("/action/name")?, input::text("/resource/type")?);
     let (kind, list) = match kind.as_str() {
-        "todo" => ("todo", TODOS),
+        "todo" => ("todo", ITEMS),
         "user" => ("user", USERS),
         // Nothing of this type is known, so nobody may do anything on it.
         _ => return Decision::value(&Found::<Entity> { results: Vec::new(), page: None }),

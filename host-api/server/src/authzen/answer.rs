@@ -114,7 +114,7 @@ pub(super) fn context(
 }
 
 /// Whatever a host decides has a form in JSON.
-pub(super) fn written(done: std::io::Result<()>) -> Result<(), ApiError> {
+pub(super) fn written<T>(done: std::io::Result<T>) -> Result<T, ApiError> {
     done.map_err(|error| {
         tracing::error!(%error, "an answer has no form in JSON");
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer cannot be written")

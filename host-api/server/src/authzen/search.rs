@@ -9,8 +9,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use verdict::Decision;
 use verdict::core::digest::Digest;
@@ -62,6 +61,23 @@ struct OwnPage<'a> {
     total: Option<u64>,
     #[serde(borrow, default, deserialize_with = "given")]
     properties: Option<&'a RawValue>,
+}
+
+/// The page as the caller is told (8.2.2).
+#[derive(Serialize)]
+struct Said<'a> {
+    next_token: &'a str,
+    count: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<&'a RawValue>,
+}
+
+impl Said<'_> {
+    fn text(&self) -> Result<String, ApiError> {
+        written(serde_json::to_string(self).map_err(std::io::Error::from))
+    }
 }
 
 /// A subject, a resource or an action that was found.
@@ -121,7 +137,7 @@ fn respond(
     let own = found.context;
     let paged = match found.page {
         Some(own) => of_policy(found.results, own, page)?,
-        None => of_host(found.results, page),
+        None => of_host(found.results, page)?,
     };
     let mut out = Vec::with_capacity(256 + paged.results.iter().map(|it| it.get().len() + 1).sum::<usize>());
     written(write(&mut out, &paged, |out| context(out, own, decision, answer)))?;
@@ -158,22 +174,15 @@ fn of_policy<'a>(results: Vec<&'a RawValue>, own: &RawValue, page: Page) -> Resu
     }
     let is_last = own.next_token.is_empty();
     let next = if is_last { String::new() } else { page.next(Begin::Policy(own.next_token)) };
-    let mut said = json!({ "next_token": next, "count": results.len() });
-    if let Some(total) = own.total {
-        said["total"] = total.into();
-    }
-    let mut said = said.to_string();
-    if let Some(properties) = own.properties {
-        said.truncate(said.len().saturating_sub(1));
-        said.push_str(&format!(",\"properties\":{properties}}}"));
-    }
-    Ok(Paged { results, page: Some(said) })
+    let said = Said { next_token: &next, count: results.len(), total: own.total, properties: own.properties };
+    let page = Some(said.text()?);
+    Ok(Paged { results, page })
 }
 
 /// The page that the host makes of all that was found.
-fn of_host(results: Vec<&RawValue>, page: Page) -> Paged<'_> {
+fn of_host(results: Vec<&RawValue>, page: Page) -> Result<Paged<'_>, ApiError> {
     if !page.is_asked_for() {
-        return Paged { results, page: None };
+        return Ok(Paged { results, page: None });
     }
     let total = results.len();
     let begin = match page.begin() {
@@ -184,8 +193,9 @@ fn of_host(results: Vec<&RawValue>, page: Page) -> Paged<'_> {
     let end = begin.saturating_add(limit).min(total);
     let results = results.into_iter().take(end).skip(begin).collect::<Vec<_>>();
     let next = if end < total { page.next(Begin::After(end)) } else { String::new() };
-    let page = json!({ "next_token": next, "count": results.len(), "total": total });
-    Paged { results, page: Some(page.to_string()) }
+    let said = Said { next_token: &next, count: results.len(), total: Some(total as u64), properties: None };
+    let page = Some(said.text()?);
+    Ok(Paged { results, page })
 }
 
 /// The page comes first, so that callers can show how much is to come (8.3).
@@ -264,7 +274,7 @@ mod tests {
             raw(r#"{"next_token": "", "total": 9, "properties": {"a": 1}}"#),
             page(r#"{"limit": 2}"#),
         );
-        let expected = r#"{"count":2,"next_token":"","total":9,"properties":{"a": 1}}"#;
+        let expected = r#"{"next_token":"","count":2,"total":9,"properties":{"a": 1}}"#;
         assert_eq!(made.unwrap().page.as_deref(), Some(expected));
         for (own, asked) in [
             (r#"{"next_token": ""}"#, r#"{"limit": 1}"#),
