@@ -132,6 +132,7 @@ pub(crate) mod tests {
             index: None,
             log: Vec::new(),
             reads: verdict::engine::ReadSet::default(),
+            cached: verdict::Cached::Off,
             elapsed: std::time::Duration::ZERO,
             memory_bytes_peak: None,
         }

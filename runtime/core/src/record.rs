@@ -32,7 +32,7 @@ pub type Salt = [u8; 32];
 pub type Commitment = [u8; 32];
 
 macro_rules! fields {
-    ($($(#[doc = $doc:literal])* $name:ident, $member:ident;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident, $member:ident $(, $key:ident = $value:literal)*;)*) => {
         /// A field that depends on the input, and so is committed and not in the clear.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Field { $($(#[doc = $doc])* $name,)* }
@@ -50,7 +50,7 @@ macro_rules! fields {
         /// The commitment of every field.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub struct Commitments { $(#[serde(with = "text")] $member: Commitment,)* }
+        pub struct Commitments { $(#[serde(with = "text" $(, $key = $value)*)] $member: Commitment,)* }
 
         impl Commitments {
             /// The commitment of one field.
@@ -101,6 +101,8 @@ fields! {
     Answer, answer;
     /// Who asked.
     Caller, caller;
+    /// Where answers are cached, the decision that this answer was made for.
+    First, first, default = "none", skip_serializing_if = "is_none";
     /// The fuel used.
     Fuel, fuel;
     /// The input document.
@@ -115,6 +117,28 @@ fields! {
 
 /// Stands for a commitment that was not given; nothing is known that hashes to it.
 const NONE: Commitment = [0; 32];
+
+const fn none() -> Commitment {
+    NONE
+}
+
+fn is_none(commitment: &Commitment) -> bool {
+    *commitment == NONE
+}
+
+impl Field {
+    /// Whether a record may lack it: only `first`, in the records of policies whose answers are not cached.
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Self::First)
+    }
+}
+
+impl Commitments {
+    /// The fields that are committed to.
+    pub fn fields(&self) -> impl Iterator<Item = Field> {
+        Field::ALL.iter().copied().filter(|field| !is_none(self.of(*field)))
+    }
+}
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -265,7 +289,8 @@ impl Record {
             return Err(RecordError::Id(self.id.chars().take(ID_BYTES_MAX).collect()));
         }
         self.limits.checked()?;
-        if let Some(field) = Field::ALL.iter().find(|field| *self.commitments.of(**field) == NONE) {
+        let missing = |field: &&Field| !field.is_optional() && is_none(self.commitments.of(**field));
+        if let Some(field) = Field::ALL.iter().find(missing) {
             return Err(RecordError::NoCommitment(*field));
         }
         let bytes = jcs::ordered(&self.text())?.into_bytes();
@@ -447,6 +472,7 @@ mod tests {
         match field {
             Field::Answer => r#"{"allow":true}"#,
             Field::Caller => "null",
+            Field::First => "",
             Field::Fuel => "1234",
             Field::Input => r#"{"income":1}"#,
             Field::Reads => "[]",
@@ -572,6 +598,24 @@ mod tests {
             let changed = text.replacen(from, to, 1);
             assert!(changed != text && Record::parse(changed.as_bytes()).is_err(), "{from}");
         }
+    }
+
+    #[test]
+    fn only_first_may_be_left_out_and_then_it_is_not_there() {
+        let without = |left_out: Field| {
+            let fields = Field::ALL.iter().filter(|field| **field != left_out);
+            let commitments = fields.map(|field| (*field, *record().commitments.of(*field))).collect();
+            Record { commitments, ..record() }
+        };
+        for field in Field::ALL {
+            assert_eq!(without(*field).to_bytes().is_ok(), *field == Field::First, "{field}");
+        }
+        let bytes = without(Field::First).to_bytes().unwrap();
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(!text.contains("first"));
+        assert_eq!(Record::parse(&bytes).unwrap(), without(Field::First));
+        let zeros = format!("\"first\":\"{}\",\"fuel\"", crate::base64::encode(&NONE));
+        assert!(Record::parse(text.replace("\"fuel\"", &zeros).as_bytes()).is_err());
     }
 
     #[test]

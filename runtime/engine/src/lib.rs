@@ -26,6 +26,7 @@ mod fuel;
 mod instances;
 mod instrument;
 mod limits;
+mod observe;
 mod outcome;
 mod policy;
 mod reads;
@@ -47,6 +48,7 @@ pub use document::{DOCUMENT_DEPTH_MAX, Document, DocumentError, DocumentErrorKin
 pub use engine::Engine;
 pub use error::EngineError;
 pub use instances::VerificationCounts;
+pub use observe::observe;
 pub use outcome::{LogLine, Outcome, Query};
 pub use policy::Policy;
 pub use reads::{Operation, Read, ReadSet, Source};

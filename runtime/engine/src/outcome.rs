@@ -41,4 +41,6 @@ pub struct Outcome {
     pub reads: ReadSet,
     /// What the policy logged, in order.
     pub log: Vec<LogLine>,
+    /// Whether it asked for the decision time.
+    pub saw_time: bool,
 }

@@ -94,6 +94,7 @@ impl Policy {
             memory_bytes_peak: u64::try_from(evaluated.memory_bytes).unwrap_or(u64::MAX),
             reads: evaluated.reads,
             log: evaluated.log,
+            saw_time: evaluated.saw_time,
         }
     }
 

@@ -15,6 +15,7 @@ use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, LogLine, Outc
 use verdict_ledger::{Append, LogName};
 
 use crate::Inner;
+use crate::cache::{Cached, Stored};
 use crate::error::{DecideError, HostError};
 use crate::evidence;
 use crate::ids::Slot;
@@ -85,6 +86,8 @@ pub struct Decision {
     pub log: Vec<LogLine>,
     /// What was read, in order, with what was absent.
     pub reads: ReadSet,
+    /// Whether the answer was there already.
+    pub cached: Cached,
     /// How long the evaluation took; zero for a decision that was read back.
     pub elapsed: Duration,
     /// Bytes of linear memory that the evaluation had at its peak; none for a decision that was read back.
@@ -311,6 +314,7 @@ impl Inner {
         Ok(Arc::clone(route))
     }
 
+    /// Evaluates, or finds what was evaluated before; whether it may answer at all was found out before.
     pub(crate) fn evaluate(
         self: &Arc<Self>,
         active: &Active,
@@ -318,27 +322,61 @@ impl Inner {
         through: Option<Through>,
     ) -> Result<Pending, DecideError> {
         let decision_time = question.requested_time.unwrap_or(question.received_at);
-        let began = Instant::now();
-        let outcome = active.policy.evaluate(&Query {
+        let query = Query {
             rule: question.rule.as_str(),
             input: &question.input,
             data: active.data.as_ref().map(|data| &data.document),
             decision_time,
-        });
-        let elapsed = began.elapsed();
-        let allow = match &outcome.result {
-            Ok(answer) => answer.allows(active.policy.manifest().allow.as_ref()),
-            Err(_) => false,
         };
+        let began = Instant::now();
+        let cache = active.cache.of(active, &question.rule, &self.decisions);
+        let found = cache.and_then(|cache| cache.find(&query));
+        let outcome = match &found {
+            Some(stored) => stored.outcome.clone(),
+            None => active.policy.evaluate(&query),
+        };
+        let elapsed = began.elapsed();
+        let made = Made { active, question, through, decision_time, outcome, elapsed };
         let append = match &self.ledger {
             None => None,
             Some(ledger) => {
-                let (leaf, evidence) = write(active, question, through.as_ref(), decision_time, &outcome)?;
+                let first = found.as_ref().map_or("", |stored| &stored.first);
+                let (leaf, evidence) = made.write(found.as_deref(), cache.map(|_| first))?;
                 let log: LogName = active.name.tenant().as_str().parse().map_err(HostError::from)?;
                 Some(ledger.append(&log, leaf, evidence))
             }
         };
-        let decision = Decision {
+        // Only now: what is found later was in the log before.
+        let cached = match (cache, found) {
+            (None, _) => Cached::Off,
+            (Some(_), Some(stored)) => Cached::Hit { first: stored.first.clone() },
+            (Some(cache), None) => cache.keep(&query, &made.outcome, &question.id),
+        };
+        if let Some(cache) = cache {
+            cache.note(&cached);
+        }
+        Ok(Pending { decision: Some(made.decision(cached)), append, inner: Arc::clone(self) })
+    }
+}
+
+/// What was made of a question.
+struct Made<'a> {
+    active: &'a Active,
+    question: &'a Question,
+    through: Option<Through>,
+    decision_time: Timestamp,
+    outcome: Outcome,
+    elapsed: Duration,
+}
+
+impl Made<'_> {
+    fn decision(self, cached: Cached) -> Decision {
+        let Self { active, question, through, decision_time, outcome, elapsed } = self;
+        let allow = match &outcome.result {
+            Ok(answer) => answer.allows(active.policy.manifest().allow.as_ref()),
+            Err(_) => false,
+        };
+        Decision {
             id: question.id.clone(),
             policy: active.name.clone(),
             channel: through,
@@ -358,10 +396,66 @@ impl Inner {
             index: None,
             log: outcome.log,
             reads: outcome.reads,
+            cached,
             elapsed,
             memory_bytes_peak: Some(outcome.memory_bytes_peak),
+        }
+    }
+
+    /// The record and the evidence. `stored` is where the outcome was found; `first` is the decision that it was made
+    /// for, empty if it was evaluated, and none where answers are not cached.
+    fn write(&self, stored: Option<&Stored>, first: Option<&str>) -> Result<(Vec<u8>, Vec<u8>), HostError> {
+        let Self { question, outcome, .. } = self;
+        let made;
+        let outcome_fields = match stored.and_then(|stored| stored.fields.get()) {
+            Some(fields) => fields,
+            None => {
+                made = fields(outcome, &question.id)?;
+                match stored {
+                    Some(stored) => stored.fields.get_or_init(|| made),
+                    None => &made,
+                }
+            }
         };
-        Ok(Pending { decision: Some(decision), append, inner: Arc::clone(self) })
+        let text = |field| match field {
+            Field::Input => question.input.text(),
+            Field::Rule => question.rule.as_str(),
+            Field::Caller => question.caller.as_str(),
+            Field::First => first.unwrap_or_default(),
+            Field::Answer | Field::Reasons | Field::Fuel | Field::Reads => outcome_fields.text(field),
+        };
+        let salts = random::<{ 32 * Field::ALL.len() }>()?;
+        let (salts, _) = salts.as_chunks::<32>();
+        let fields: Vec<(Field, Salt, &[u8])> = Field::ALL
+            .iter()
+            .filter(|field| first.is_some() || !field.is_optional())
+            .zip(salts)
+            .map(|(field, salt)| (*field, *salt, text(*field).as_bytes()))
+            .collect();
+        let fault = outcome.result.as_ref().err();
+        let commitments = fields.iter().map(|(field, salt, bytes)| (*field, commitment(*field, salt, bytes)));
+        let record = self.record(fault, commitments.collect());
+        let leaf = record.to_bytes().map_err(|error| corrupt("the record", &question.id, &error))?;
+        Ok((leaf, evidence::encode(&fields, fault)))
+    }
+
+    fn record(&self, fault: Option<&Fault>, commitments: Commitments) -> Record {
+        let Self { active, question, .. } = self;
+        Record {
+            id: question.id.clone(),
+            policy: active.name.clone(),
+            channel: self.through.clone(),
+            version: active.policy.manifest().version.clone(),
+            component: active.component,
+            statement: active.statement,
+            data: active.data.as_ref().map(|data| data.digest),
+            decision_time: self.decision_time,
+            received_at: question.received_at,
+            semantics: verdict_engine::SEMANTICS,
+            limits: *active.policy.limits(),
+            fault: fault.map(|fault| fault.code),
+            commitments,
+        }
     }
 }
 
@@ -376,6 +470,7 @@ pub(crate) struct Question {
 }
 
 /// The fields of a record that come of the outcome, as they are committed to.
+#[derive(Debug)]
 pub(crate) struct Fields {
     answer: String,
     reasons: String,
@@ -391,7 +486,7 @@ impl Fields {
             Field::Reasons => &self.reasons,
             Field::Fuel => &self.fuel,
             Field::Reads => &self.reads,
-            Field::Caller | Field::Input | Field::Rule => "",
+            Field::Caller | Field::First | Field::Input | Field::Rule => "",
         }
     }
 }
@@ -408,46 +503,6 @@ pub(crate) fn fields(outcome: &Outcome, id: &str) -> Result<Fields, HostError> {
         Err(_) => (String::new(), "[]".into(), String::new()),
     };
     Ok(Fields { answer, reasons, fuel, reads })
-}
-
-/// The record and the evidence of an outcome.
-fn write(
-    active: &Active,
-    question: &Question,
-    through: Option<&Through>,
-    decision_time: Timestamp,
-    outcome: &Outcome,
-) -> Result<(Vec<u8>, Vec<u8>), HostError> {
-    let outcome_fields = fields(outcome, &question.id)?;
-    let text = |field| match field {
-        Field::Input => question.input.text(),
-        Field::Rule => question.rule.as_str(),
-        Field::Caller => question.caller.as_str(),
-        Field::Answer | Field::Reasons | Field::Fuel | Field::Reads => outcome_fields.text(field),
-    };
-    let salts = random::<{ 32 * Field::ALL.len() }>()?;
-    let (salts, _) = salts.as_chunks::<32>();
-    let fields: Vec<(Field, Salt, &[u8])> =
-        Field::ALL.iter().zip(salts).map(|(field, salt)| (*field, *salt, text(*field).as_bytes())).collect();
-    let fault = outcome.result.as_ref().err();
-    let commitments = fields.iter().map(|(field, salt, bytes)| (*field, commitment(*field, salt, bytes)));
-    let record = Record {
-        id: question.id.clone(),
-        policy: active.name.clone(),
-        channel: through.cloned(),
-        version: active.policy.manifest().version.clone(),
-        component: active.component,
-        statement: active.statement,
-        data: active.data.as_ref().map(|data| data.digest),
-        decision_time,
-        received_at: question.received_at,
-        semantics: verdict_engine::SEMANTICS,
-        limits: *active.policy.limits(),
-        fault: fault.map(|fault| fault.code),
-        commitments: Commitments::from_iter(commitments),
-    };
-    let leaf = record.to_bytes().map_err(|error| corrupt("the record", &question.id, &error))?;
-    Ok((leaf, evidence::encode(&fields, fault)))
 }
 
 pub(crate) fn corrupt(what: &'static str, id: &str, reason: &dyn std::fmt::Display) -> HostError {

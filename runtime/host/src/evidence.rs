@@ -4,11 +4,14 @@
 //! length as a little-endian `u32`, and the bytes; then, as the fields but without a salt, the fault's details as JSON.
 //! Nothing commits to those details: a record has the class of a fault, and what a person reads of it is only here.
 //! Version 1 had a byte before the details that said whether the decision allows, which now follows from the answer.
+//! Version 2 has no `first`, and is still written where answers are not cached.
 
 use verdict_core::outcome::Fault;
 use verdict_core::record::{Field, Salt};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// Without what a record may lack.
+const VERSION_WITHOUT_OPTIONAL: u8 = 2;
 
 /// What one decision rests on, in the clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +20,13 @@ pub(crate) struct Evidence {
     detail: Vec<u8>,
 }
 
-/// The bytes of an entry; `fields` in the order of [`Field::ALL`].
+/// The bytes of an entry; `fields` in the order of [`Field::ALL`], all of them or all but the optional ones.
 pub(crate) fn encode(fields: &[(Field, Salt, &[u8])], fault: Option<&Fault>) -> Vec<u8> {
     let detail = fault.and_then(|fault| serde_json::to_vec(fault).ok()).unwrap_or_default();
     let length = fields.iter().map(|(_, _, bytes)| bytes.len() + 36).sum::<usize>();
     let mut out = Vec::with_capacity(1 + length + 4 + detail.len());
-    out.push(VERSION);
+    let is_whole = fields.iter().any(|(field, ..)| field.is_optional());
+    out.push(if is_whole { VERSION } else { VERSION_WITHOUT_OPTIONAL });
     for (_, salt, bytes) in fields {
         out.extend_from_slice(salt);
         put(&mut out, bytes);
@@ -58,7 +62,8 @@ impl Evidence {
             return None;
         }
         let mut fields = Vec::with_capacity(Field::ALL.len());
-        for field in Field::ALL {
+        let is_whole = *version > VERSION_WITHOUT_OPTIONAL;
+        for field in Field::ALL.iter().filter(|field| is_whole || !field.is_optional()) {
             let (salt, after) = rest.split_first_chunk::<32>()?;
             let (bytes, after) = take(after)?;
             fields.push((*field, *salt, bytes.to_vec()));
@@ -90,10 +95,14 @@ mod tests {
 
     use super::*;
 
-    fn bytes() -> Vec<u8> {
+    fn of(fields: impl Iterator<Item = Field>) -> Vec<u8> {
         let fault = Fault::new(FaultCode::Trap, "why");
-        let field = |field: &Field| (*field, [field.name().len() as u8; 32], field.name().as_bytes());
-        encode(&Field::ALL.iter().map(field).collect::<Vec<_>>(), Some(&fault))
+        let field = |field: Field| (field, [field.name().len() as u8; 32], field.name().as_bytes());
+        encode(&fields.map(field).collect::<Vec<_>>(), Some(&fault))
+    }
+
+    fn bytes() -> Vec<u8> {
+        of(Field::ALL.iter().copied())
     }
 
     #[test]
@@ -111,12 +120,15 @@ mod tests {
 
     #[test]
     fn reads_what_earlier_versions_wrote() {
-        let mut old = bytes();
+        let two = of(Field::ALL.iter().copied().filter(|field| !field.is_optional()));
+        assert_eq!(two[0], 2);
+        let mut old = two.clone();
         old[0] = 1;
         let detail = old.len() - br#"{"code":"trap","message":"why"}"#.len() - 4;
         old.insert(detail, 1);
-        assert_eq!(Evidence::decode(&old), Evidence::decode(&bytes()));
-        old[0] = 3;
+        assert_eq!(Evidence::decode(&old), Evidence::decode(&two));
+        assert_eq!(Evidence::decode(&two).unwrap().fields().len(), Field::ALL.len() - 1);
+        old[0] = 4;
         assert_eq!(Evidence::decode(&old), None);
     }
 

@@ -22,6 +22,7 @@ use verdict_core::trust::{
 use verdict_engine::Engine;
 use verdict_registry::{Documents, Layout, Source, Tree};
 
+use crate::cache::Rules;
 use crate::error::HostError;
 use crate::load::{Active, DATA_BYTES_MAX, Data, Quarantined, Table, holds};
 use crate::route::Route;
@@ -393,6 +394,7 @@ impl Step<'_> {
             data: data.filter(|_| granted).map(|(_, data)| Arc::clone(data)),
             name: document.policy.clone(),
             path: PathBuf::from(format!("channels/{}@{}", document.policy, document.channel)),
+            cache: Rules::default(),
         })
     }
 }

@@ -22,6 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod cache;
 mod decide;
 mod error;
 mod event;
@@ -63,6 +64,7 @@ use verdict_core::refusal::Refusal;
 use verdict_engine::{CompileCache, Compiler, Engine, Instances, VerificationCounts};
 use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
 
+pub use cache::{Bypass, CacheConfig, Cached, DecisionCacheCounts};
 pub use decide::{Decision, Pending, Request};
 pub use error::{DecideError, HostError};
 pub use event::{EVENT_FORMAT, Event};
@@ -75,6 +77,7 @@ pub use verdict_engine as engine;
 pub use verdict_ledger as ledger;
 pub use verdict_registry as registry;
 
+use cache::Decisions;
 use decide::{Orphan, adopt_orphans, now};
 use follow::Follower;
 use ids::Ids;
@@ -132,6 +135,8 @@ pub struct Config {
     /// What the key of the log is encrypted with in the state folder. One that is made is encrypted where there is a
     /// passphrase; one that is there is opened as it is.
     pub passphrase: Option<Passphrase>,
+    /// Whose answers are cached, if anybody's.
+    pub cache: Option<CacheConfig>,
 }
 
 impl Log {
@@ -181,6 +186,7 @@ impl Config {
             instances: Instances::Copied,
             verify_reset: None,
             passphrase: None,
+            cache: None,
         }
     }
 }
@@ -216,6 +222,7 @@ pub(crate) struct Inner {
     shadows: Shadows,
     tails: Arc<Tails>,
     previews: Previews,
+    decisions: Decisions,
     // The last to go: the lock on the state folder outlives the log's threads.
     state: State,
 }
@@ -338,6 +345,7 @@ impl Host {
                 inner.state.keep_verifier_key(tenant.as_str(), &ledger.verifier_key(&log)?.to_string())?;
             }
         }
+        inner.decisions.keep_only(table.actives());
         inner.table.store(Arc::new(table));
         Ok(())
     }
@@ -539,7 +547,7 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
         ..verdict_engine::Config::new(config.compiler.clone())
     })?;
     let ledger = open_ledger(&state, &config)?;
-    let ids = Ids::new();
+    let (ids, decisions) = (Ids::new(), Decisions::new(config.cache.as_ref()));
     let last_event = match &ledger {
         Some(ledger) => recorded::index(ledger, &ids)?,
         None => None,
@@ -570,6 +578,7 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
             shadows,
             tails: Arc::default(),
             previews: Previews::default(),
+            decisions,
             state,
         }
     });

@@ -18,6 +18,7 @@ use verdict_core::trust::{Seen, TrustPolicy};
 use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, Engine, Policy};
 use verdict_registry::Layout;
 
+use crate::cache::Rules;
 use crate::error::HostError;
 use crate::route::{Route, Routes};
 use crate::state::State;
@@ -39,6 +40,8 @@ pub(crate) struct Active {
     pub(crate) until: Timestamp,
     pub(crate) data: Option<Arc<Data>>,
     pub(crate) path: PathBuf,
+    /// Where its answers are cached.
+    pub(crate) cache: Rules,
 }
 
 /// One tenant's data.
@@ -252,6 +255,7 @@ impl Loader<'_> {
                         data: data.get(name.tenant()).filter(|_| granted).cloned(),
                         name,
                         path,
+                        cache: Rules::default(),
                     });
                 }
                 Err(refusal) => quarantine.push(Quarantined { path, refusal }),

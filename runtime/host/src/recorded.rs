@@ -9,6 +9,7 @@ use verdict_core::pointer::Pointer;
 use verdict_core::record::{Field, Opening, Receipt, Record, Through};
 use verdict_ledger::{Ledger, LogName, TlogProof};
 
+use crate::cache::Cached;
 use crate::decide::{Decision, Question, corrupt};
 use crate::error::HostError;
 use crate::event::Event;
@@ -118,6 +119,9 @@ impl Inner {
 fn checked(record: &Record, bytes: &[u8]) -> Result<Evidence, HostError> {
     let error = |reason: &str| corrupt("the evidence", &record.id, &reason);
     let evidence = Evidence::decode(bytes).ok_or_else(|| error("it is not an entry"))?;
+    if !record.commitments.fields().eq(evidence.fields().iter().map(|(field, ..)| *field)) {
+        return Err(error("it has other fields than the record commits to"));
+    }
     for (field, salt, bytes) in evidence.fields() {
         if record.commitments.of(*field) != &verdict_core::record::commitment(*field, salt, bytes) {
             return Err(error(&format!("field `{}` is not what the record commits to", field.name())));
@@ -158,6 +162,10 @@ impl Recorded {
             index: Some(self.index),
             log: Vec::new(),
             reads: serde_json::from_slice(evidence.bytes(Field::Reads)).unwrap_or_default(),
+            cached: match evidence.text(Field::First) {
+                "" => Cached::Off,
+                first => Cached::Hit { first: first.into() },
+            },
             elapsed: Duration::ZERO,
             memory_bytes_peak: None,
         })

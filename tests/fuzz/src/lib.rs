@@ -147,6 +147,7 @@ fn field_bytes(field: Field) -> &'static [u8] {
     match field {
         Field::Answer => b"true",
         Field::Caller => b"null",
+        Field::First => b"",
         Field::Fuel => b"17",
         Field::Input => b"{}",
         Field::Reads | Field::Reasons => b"[]",

@@ -31,6 +31,7 @@ mod rollback;
 mod serve;
 mod serve_access;
 mod serve_authzen;
+mod serve_cache;
 mod serve_listen;
 mod sign;
 mod tags;

@@ -23,6 +23,7 @@ use verdict_server::{Options, Server};
 
 use super::serve_access::AccessArgs;
 use super::serve_authzen::AuthZenArgs;
+use super::serve_cache::CacheArgs;
 use super::serve_listen::ListenArgs;
 use crate::error::{Error, Problem};
 use crate::evaluation;
@@ -108,6 +109,8 @@ pub(crate) struct Args {
     /// Compare one in N evaluations with the same in a new instance, and reset no instances of a policy that ever differs
     #[arg(long, value_name = "N")]
     verify_reset: Option<NonZeroU32>,
+    #[command(flatten)]
+    cache: CacheArgs,
     // For the key of the log, which is encrypted with it from the first start on.
     #[command(flatten)]
     passphrase: PassphraseArgs,
@@ -212,6 +215,7 @@ fn host(args: Args, registry: Option<&Registry>, runtime: &Handle) -> Result<Opt
         instances: args.instances.into(),
         verify_reset: args.verify_reset,
         passphrase: args.passphrase.given()?,
+        cache: args.cache.config(),
         ..config
     };
     let host = if is_own { Host::open_untrusting(config)? } else { Host::open(config)? };

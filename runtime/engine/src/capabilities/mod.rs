@@ -27,6 +27,7 @@ pub(crate) struct State {
     pub(crate) meter: Meter,
     reads: ReadSet,
     log: Vec<LogLine>,
+    saw_time: bool,
     /// What the manifest grants of the data, to every evaluation in this store.
     data_granted: Arc<[Pointer]>,
     /// None before `decide` is called: what a component does while it is instantiated must not depend on a query.
@@ -54,6 +55,7 @@ impl State {
             data_granted,
             reads: ReadSet::default(),
             log: Vec::new(),
+            saw_time: false,
             question: None,
             host_calls_left: 0,
             log_bytes_left: 0,
@@ -68,6 +70,7 @@ impl State {
             meter,
             reads: ReadSet::with_room(),
             log: Vec::new(),
+            saw_time: false,
             data_granted: std::mem::take(&mut self.data_granted),
             question: Some(question),
             host_calls_left: limits.host_calls,
@@ -78,6 +81,11 @@ impl State {
         #[cfg(test)]
         let begun = self.spoiled(begun);
         *self = begun;
+    }
+
+    /// Whether the evaluation has asked for the decision time.
+    pub(crate) fn saw_time(&self) -> bool {
+        self.saw_time
     }
 
     /// Ends the evaluation: what it read and logged. The question is forgotten: an idle instance holds no documents.

@@ -163,12 +163,14 @@ pub(crate) struct Evaluated {
     pub(crate) memory_bytes: usize,
     pub(crate) reads: ReadSet,
     pub(crate) log: Vec<LogLine>,
+    pub(crate) saw_time: bool,
 }
 
 impl Evaluated {
     /// Nothing was asked.
     pub(crate) fn fault(fault: Fault) -> Self {
-        Self { answered: Err(fault), memory_bytes: 0, reads: ReadSet::default(), log: Vec::new() }
+        let (reads, log) = Default::default();
+        Self { answered: Err(fault), memory_bytes: 0, reads, log, saw_time: false }
     }
 }
 
@@ -276,8 +278,9 @@ impl Instances {
     pub(crate) fn ask(&self, instance: &mut Instance, question: Question, rule: &Arc<str>) -> Evaluated {
         let answered = instance.ask(question, rule, &self.limits);
         let state = instance.state();
+        let saw_time = state.saw_time();
         let (reads, log) = state.end();
-        Evaluated { answered, memory_bytes: state.meter.memory_bytes, reads, log }
+        Evaluated { answered, memory_bytes: state.meter.memory_bytes, reads, log, saw_time }
     }
 
     /// A new instance, watched if it is to be reset.

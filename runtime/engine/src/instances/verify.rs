@@ -105,6 +105,9 @@ impl Evaluated {
         if self.log != other.log {
             return Some("log");
         }
+        if self.saw_time != other.saw_time {
+            return Some("look at the time");
+        }
         (self.memory_bytes != other.memory_bytes).then_some("size of memory")
     }
 }
