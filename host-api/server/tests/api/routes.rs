@@ -83,6 +83,11 @@ impl Route {
         self.operation["x-verdict-action"].as_str().unwrap_or_default()
     }
 
+    /// Whether it asks a policy, though it is a `GET`: what a gateway lacks or a policy says is no 200.
+    pub(crate) fn asks(&self) -> bool {
+        self.action() == "decision.decide"
+    }
+
     pub(crate) fn names(&self) -> Vec<&str> {
         self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect()
     }
@@ -98,6 +103,7 @@ impl Route {
             "id" if self.path.starts_with("/v1/api-keys/") => objects.key.clone(),
             "id" if self.path.contains("/decisions/") => objects.decision.clone(),
             "path" => "000".into(),
+            "rule" => "allow".into(),
             other => panic!("no object is known for `{other}` of `{}`; give it one", self.path),
         };
         self.filled(named)

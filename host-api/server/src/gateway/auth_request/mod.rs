@@ -69,7 +69,7 @@ fn refused(error: &ApiError) -> ApiError {
     let status = match error.status() {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             tracing::warn!(code = error.code(), message = error.message(), "a gateway is not let in");
-            StatusCode::INTERNAL_SERVER_ERROR
+            StatusCode::BAD_REQUEST
         }
         status => status,
     };
