@@ -2,5 +2,7 @@
 
 pub mod access;
 pub mod gateways;
+pub mod grpc;
+pub mod probe;
 pub mod server;
 pub mod suites;

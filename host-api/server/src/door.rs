@@ -22,6 +22,7 @@ use crate::access::Origin;
 use crate::api::{Problem, refused, request_id, with_id};
 use crate::decide::{self, Told};
 use crate::error::{ApiError, fault_status};
+use crate::gateway::grpc;
 use crate::oci::{self, Oci};
 use crate::routes::App;
 
@@ -52,6 +53,10 @@ impl Door {
         origin: Origin,
     ) -> Result<hyper::Response<Body>, Infallible> {
         let Some(policy) = asked(&request).filter(|_| !self.is_from_elsewhere(&request)) else {
+            if grpc::is_call(&request) {
+                let called = grpc::answer(&self.app, request, origin, self.request_timeout);
+                return Ok(Box::pin(called).await.map(|body| Either::Right(axum::body::Body::new(body))));
+            }
             request.extensions_mut().insert(origin);
             // Not through the router: its limits of time and size are for small bodies.
             if let Some(oci) = self.oci.as_ref().filter(|_| oci::is_here(request.uri().path())) {

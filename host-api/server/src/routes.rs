@@ -41,6 +41,8 @@ pub(crate) struct App {
     /// How long to wait for the next byte of what is sent in pieces.
     pub(crate) patience: Duration,
     pub(crate) body_bytes_max: usize,
+    /// What Envoy asks where it names no policy.
+    pub(crate) ext_authz: Option<PolicyName>,
     pub(crate) long_evaluations: Arc<Semaphore>,
     /// How the listeners are.
     pub(crate) condition: Arc<Condition>,
@@ -60,6 +62,7 @@ impl App {
             bodies: Semaphore::new(BODIES_MAX),
             patience: options.request_timeout,
             body_bytes_max: options.body_bytes_max,
+            ext_authz: options.ext_authz.clone(),
             long_evaluations: Arc::new(Semaphore::new(options.long_evaluations_max)),
             condition: Arc::default(),
             stopping: watch::Sender::new(false),
@@ -105,6 +108,20 @@ impl App {
             self.access.check(&principal, &action).await.map(|()| principal)
         };
         Box::pin(found).await
+    }
+
+    /// Whether the registry can be read, where there is one.
+    async fn has_registry(&self) -> bool {
+        match &self.registry {
+            Some(registry) => registry.catalogue().event_head().await.is_ok(),
+            None => true,
+        }
+    }
+
+    /// Whether a decision can be made and recorded, and the registry be read: what `/health/ready` says.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let decides = |host: &Host| !host.policies().is_empty() && host.health().is_ok();
+        !self.condition.is_leaving() && self.host.as_ref().is_none_or(decides) && self.has_registry().await
     }
 
     /// Tells those who wait for news that there will be none.
@@ -161,10 +178,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
     struct RegistryReady {
         ready: bool,
     }
-    let registry = match &app.registry {
-        Some(registry) => registry.catalogue().event_head().await.is_ok(),
-        None => true,
-    };
+    let registry = app.has_registry().await;
     let leaving = app.condition.is_leaving();
     let status = |ready| if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let Ok(host) = app.host() else {

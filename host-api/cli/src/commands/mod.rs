@@ -32,6 +32,7 @@ mod serve;
 mod serve_access;
 mod serve_authzen;
 mod serve_cache;
+mod serve_ext_authz;
 mod serve_listen;
 mod sign;
 mod tags;

@@ -24,6 +24,7 @@ use verdict_server::{Options, Server};
 use super::serve_access::AccessArgs;
 use super::serve_authzen::AuthZenArgs;
 use super::serve_cache::CacheArgs;
+use super::serve_ext_authz::ExtAuthzArgs;
 use super::serve_listen::ListenArgs;
 use crate::error::{Error, Problem};
 use crate::evaluation;
@@ -94,6 +95,8 @@ pub(crate) struct Args {
     access: AccessArgs,
     #[command(flatten)]
     authzen: AuthZenArgs,
+    #[command(flatten)]
+    ext_authz: ExtAuthzArgs,
     /// An origin whose pages may ask, such as `https://console.example`, or `*` for all; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
@@ -162,6 +165,7 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
     let mut options = args.listen.options().map_err(|error| unusable(&error))?;
     options.cors.clone_from(&args.cors);
     options.authzen = args.authzen.options();
+    options.ext_authz.clone_from(&args.ext_authz.ext_authz);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| machine(&error))?;
     if let (Some(catalogue), Some(store)) = (&args.registry, &args.store) {

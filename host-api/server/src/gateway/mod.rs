@@ -5,6 +5,8 @@
 
 pub(crate) mod admission;
 pub(crate) mod auth_request;
+mod ext_authz;
+pub(crate) mod grpc;
 
 use serde::Deserialize;
 use verdict::Request;

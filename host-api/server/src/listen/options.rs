@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use verdict::core::name::PolicyName;
 use verdict::registry::publish::Publisher;
 use verdict::registry::repository::Registry;
 
@@ -45,6 +46,8 @@ pub struct Options {
     /// How long a request may take as a whole; for what is pushed into the registry, how long to wait for its next
     /// byte; for an answer, how long its client may take nothing of it.
     pub request_timeout: Duration,
+    /// What Envoy asks (`envoy.service.auth.v3`) where its route names no policy; if there is none, it is denied.
+    pub ext_authz: Option<PolicyName>,
     /// How many evaluations with a large fuel limit may run at a time.
     pub long_evaluations_max: usize,
     /// How long the server goes on as before when it is told to stop, but that it is not ready any more: for load
@@ -72,6 +75,7 @@ impl Options {
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
             request_timeout: Duration::from_secs(30),
+            ext_authz: None,
             long_evaluations_max: 64,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

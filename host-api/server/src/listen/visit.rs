@@ -111,7 +111,7 @@ impl Visit {
 
 /// What is asked by those who must know how the server is doing, most of all when it has too much to do.
 fn is_health(path: &str) -> bool {
-    path == "/health" || path.starts_with("/health/")
+    path == "/health" || path.starts_with("/health/") || path == "/grpc.health.v1.Health/Check"
 }
 
 #[cfg(test)]
