@@ -784,6 +784,23 @@ const TABLE: &[Row] = &[
             }
         }
     }),
+    ("11.2", "and tells those of another tenant nothing, not even what is there", |pdp| {
+        let other = jwt_of("other", "agent");
+        let ask = |path: &str, body: &Value| {
+            send(&pdp.guarded, "POST", path, &[JSON, ("authorization", &other)], body.to_string().as_bytes())
+        };
+        for path in [ONE, MANY, SUBJECTS, RESOURCES, ACTIONS] {
+            let nobody = ask(&format!("{}{path}", BELOW.replace("todo-access", "nobody")), &yes());
+            nobody.is_error(404);
+            for path in [path.to_owned(), format!("{BELOW}{path}")] {
+                for body in [yes(), json!({})] {
+                    assert_eq!(ask(&path, &body).text, nobody.text, "{path}");
+                }
+            }
+        }
+        send(&pdp.guarded, "GET", &format!("{WELL_KNOWN}{BELOW}"), &[("authorization", &other)], b"")
+            .is_error(404);
+    }),
     ("11.3", "without credentials it MUST be 401, and SHOULD have `WWW-Authenticate`", |pdp| {
         let reply = send(&pdp.guarded, "POST", ONE, &[JSON], yes().to_string().as_bytes());
         assert_eq!((reply.status, reply.header("www-authenticate")), (401, "Bearer"));
@@ -835,8 +852,12 @@ const TABLE: &[Row] = &[
 
 /// A token of the issuer's, signed here.
 fn jwt(role: &str) -> String {
+    jwt_of("default", role)
+}
+
+fn jwt_of(tenant: &str, role: &str) -> String {
     let claims = json!({
-        "iss": ISSUER, "aud": "verdict", "sub": "gateway", "exp": 4_102_444_800_u64, "tenant": "default",
+        "iss": ISSUER, "aud": "verdict", "sub": "gateway", "exp": 4_102_444_800_u64, "tenant": tenant,
         "roles": [role],
     });
     let coded = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
