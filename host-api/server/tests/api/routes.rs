@@ -88,6 +88,11 @@ impl Route {
         self.action() == "decision.decide"
     }
 
+    /// Whether its protocol says in plain words what went wrong, and not by a problem.
+    pub(crate) fn says_in_words(&self) -> bool {
+        self.operation["responses"]["default"]["content"]["text/plain"].is_object()
+    }
+
     pub(crate) fn names(&self) -> Vec<&str> {
         self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect()
     }
