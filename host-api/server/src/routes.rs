@@ -21,6 +21,7 @@ use crate::api::{Answer, Asked, Contents, Problem};
 use crate::authzen::AuthZen;
 use crate::error::{ApiError, json};
 use crate::listen::{Condition, Options};
+use crate::opa::{self, DefaultDecision};
 use crate::still::Still;
 
 /// How many contents of data are taken at a time; each has up to 4 MiB in memory.
@@ -46,6 +47,8 @@ pub(crate) struct App {
     pub(crate) long_evaluations: Arc<Semaphore>,
     /// How the listeners are.
     pub(crate) condition: Arc<Condition>,
+    /// What `POST /` asks.
+    pub(crate) opa_default: Option<DefaultDecision>,
     stopping: watch::Sender<bool>,
 }
 
@@ -65,6 +68,7 @@ impl App {
             ext_authz: options.ext_authz.clone(),
             long_evaluations: Arc::new(Semaphore::new(options.long_evaluations_max)),
             condition: Arc::default(),
+            opa_default: options.opa_default.clone(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -206,6 +210,8 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
 pub(crate) async fn policies(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, ApiError> {
     #[derive(Serialize)]
     struct Listing {
+        /// As OPA lists them.
+        result: Vec<serde_json::Value>,
         policies: Vec<serde_json::Value>,
         quarantined: Vec<serde_json::Value>,
         instances: serde_json::Value,
@@ -234,8 +240,10 @@ pub(crate) async fn policies(State(app): State<Arc<App>>, asked: Asked) -> Resul
     let told = principal.tenant().is_none();
     let verified = host.verification_counts();
     let shadows = host.shadow_counts();
+    let policies: Vec<_> = host.policies().into_iter().filter(seen).collect();
     let listing = Listing {
-        policies: host.policies().into_iter().filter(seen).map(policy).collect(),
+        result: opa::listed(&policies),
+        policies: policies.into_iter().map(policy).collect(),
         quarantined: host.quarantine().into_iter().filter(|_| told).map(quarantined).collect(),
         instances: serde_json::json!({
             "kind": instances_name(host.instances()), "compared": verified.compared, "differed": verified.differed,

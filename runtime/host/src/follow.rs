@@ -234,6 +234,8 @@ impl Follower<'_> {
                     }
                     ground.seen = ground.seen.clone().note_document(&verified);
                     table.data.insert(digest, Arc::clone(&data));
+                    // The newest comes first.
+                    table.newest_data.entry(tenant.clone()).or_insert_with(|| Arc::clone(&data));
                     snapshots.entry(tenant).or_default().push((verified, data));
                 }
                 Err(refusal) => {

@@ -57,11 +57,11 @@ use verdict_core::artifact::AdmittedArtifact;
 use verdict_core::digest::Digest;
 use verdict_core::key::Passphrase;
 use verdict_core::limits::Limits;
-use verdict_core::name::{ChannelName, PolicyName, Tenant};
+use verdict_core::name::{ChannelName, PolicyName, RuleName, Tenant};
 use verdict_core::pointer::Pointer;
 use verdict_core::record::Receipt;
 use verdict_core::refusal::Refusal;
-use verdict_engine::{CompileCache, Compiler, Engine, Instances, VerificationCounts};
+use verdict_engine::{CompileCache, Compiler, Document, Engine, Instances, VerificationCounts};
 use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
 
 pub use cache::{Bypass, CacheConfig, Cached, DecisionCacheCounts};
@@ -358,6 +358,27 @@ impl Host {
     /// error: it is a decision without an answer.
     pub fn decide(&self, request: Request) -> Result<Pending, DecideError> {
         self.inner.decide(request)
+    }
+
+    /// The rules that a policy answers in a channel, whichever of its versions comes to answer; none where nothing of it
+    /// answers there.
+    pub fn rules(&self, policy: &PolicyName, channel: Option<&ChannelName>) -> Option<Vec<RuleName>> {
+        let table = self.inner.table.load();
+        let route = table.policies.get(policy)?.get(channel, &self.inner.config.channel)?;
+        let mut rules = Vec::new();
+        for (_, active) in route.weighted() {
+            for rule in &active.policy.manifest().rules {
+                if !rules.contains(&rule.name) {
+                    rules.push(rule.name.clone());
+                }
+            }
+        }
+        Some(rules)
+    }
+
+    /// The newest data of a tenant that holds here: one object whose members are documents. A channel may name older.
+    pub fn data(&self, tenant: &Tenant) -> Option<Document> {
+        Some(self.inner.table.load().newest_data.get(tenant)?.document.clone())
     }
 
     /// The fuel limit of a loaded policy, by which a server chooses the thread to evaluate on.

@@ -81,6 +81,8 @@ pub(crate) struct Table {
     pub(crate) quarantine: Vec<Quarantined>,
     /// The data snapshots that were read, where a registry is followed: each once, whoever reads it.
     pub(crate) data: HashMap<Digest, Arc<Data>>,
+    /// The newest data of each tenant.
+    pub(crate) newest_data: HashMap<Tenant, Arc<Data>>,
     /// Why the registry could not be read, where one is followed.
     pub(crate) unreachable: Option<Refusal>,
 }
@@ -202,6 +204,7 @@ impl Loader<'_> {
         for tenant in data.values() {
             self.state.keep_data(&tenant.digest, tenant.document.text().as_bytes())?;
         }
+        table.newest_data = data;
         self.state.keep_seen(&seen.note_trust(trust.version()))?;
         Ok(table)
     }

@@ -34,6 +34,7 @@ mod serve_authzen;
 mod serve_cache;
 mod serve_ext_authz;
 mod serve_listen;
+mod serve_opa;
 mod sign;
 mod tags;
 mod tenants;

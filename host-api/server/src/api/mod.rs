@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -44,7 +44,7 @@ use crate::routes::App;
 pub(crate) use answer::Answer;
 pub(crate) use body::Asking;
 pub(crate) use data::Contents;
-pub(crate) use gate::Asked;
+pub(crate) use gate::{Asked, is_reserved, nothing_here};
 pub(crate) use outer::{refused, request_id, with_id};
 pub(crate) use problem::Problem;
 
@@ -73,6 +73,14 @@ async fn nothing(request: Request) -> Response {
     // Clients of registries look for another form; some of ours did, when they came where there is none.
     if crate::oci::is_here(request.uri().path()) {
         return ApiError::not_found("there is no registry here").into_response();
+    }
+    // As OPA does it; some of its clients end what they ask with a slash.
+    if let Some(path) = request.uri().path().strip_suffix('/')
+        && crate::opa::is_here(request.method(), request.uri().path())
+    {
+        let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
+        let location = [(header::LOCATION, format!("{path}{query}"))];
+        return (StatusCode::MOVED_PERMANENTLY, location).into_response();
     }
     Problem::of_status(StatusCode::NOT_FOUND, "").into_response()
 }

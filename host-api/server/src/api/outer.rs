@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::authzen;
+use crate::{authzen, opa};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken over from a request, in bytes.
@@ -68,12 +68,16 @@ pub(super) async fn outer(mut request: Request, next: Next) -> Response {
     // Whatever is logged on the way says which request it was.
     let span = tracing::info_span!("request", id = %correlation.0);
     let is_authzen = authzen::is_here(request.uri().path());
+    let is_opa = opa::is_here(request.method(), request.uri().path());
     // Whatever it is, it comes back (AuthZEN 10.1.3).
     let own = request.headers().get(REQUEST_ID).filter(|_| is_authzen).cloned();
     let mut response = next.run(request).instrument(span).await;
     if let Some(problem) = problem(&mut response).await {
-        let mut answered =
-            if is_authzen { authzen::refused(&problem) } else { problem.answered(&correlation.0) };
+        let mut answered = match () {
+            () if is_authzen => authzen::refused(&problem),
+            () if is_opa => opa::refused(&problem),
+            () => problem.answered(&correlation.0),
+        };
         for (name, value) in response.headers() {
             let is_of_body = [header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name);
             if !is_of_body {

@@ -64,6 +64,14 @@ impl Table {
         self
     }
 
+    /// OPA's routes, which find out for themselves who asks and whether they may: what is asked is in their paths.
+    fn opa(mut self) -> Self {
+        for routes in crate::opa::routes() {
+            self.quick = self.quick.routes(routes);
+        }
+        self
+    }
+
     /// A route for everybody.
     fn public(mut self, (schemas, mut paths, methods): Routes) -> Self {
         document::complete(&mut paths, None);
@@ -100,6 +108,7 @@ pub(super) fn table(app: &Arc<App>) -> Table {
         .public(routes!(host::ready))
         .public(routes!(host::log_resource));
     registry(authzen(gateways(decisions(table))))
+        .opa()
         .route("key.list", Whose::Query, routes!(keys::list))
         .route("key.create", Whose::Body, routes!(keys::create))
         .route("key.list", Whose::Key, routes!(keys::read))
@@ -237,10 +246,12 @@ mod tests {
         }
         let expected = [
             "/.well-known/authzen-configuration",
+            "/health",
             "/health/live",
             "/health/ready",
             "/v1/openapi.json",
             "/v1/tenants/{tenant}/log/{path}",
+            "/v1/tenants/{tenant}/opa/health",
         ];
         assert_eq!(open, expected.into());
     }

@@ -9,6 +9,7 @@ use verdict::registry::repository::Registry;
 use super::Listen;
 use crate::access::Access;
 use crate::authzen::AuthZen;
+use crate::opa::DefaultDecision;
 
 /// What one core may have under way at a time. With it a request waits some milliseconds where decisions take
 /// microseconds, and as long as the disk does where they wait for it.
@@ -50,6 +51,8 @@ pub struct Options {
     pub ext_authz: Option<PolicyName>,
     /// How many evaluations with a large fuel limit may run at a time.
     pub long_evaluations_max: usize,
+    /// What OPA's `POST /` asks; nothing if there is none.
+    pub opa_default: Option<DefaultDecision>,
     /// How long the server goes on as before when it is told to stop, but that it is not ready any more: for load
     /// balancers, which take a while to notice.
     pub drain_delay: Duration,
@@ -77,6 +80,7 @@ impl Options {
             request_timeout: Duration::from_secs(30),
             ext_authz: None,
             long_evaluations_max: 64,
+            opa_default: None,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
         }

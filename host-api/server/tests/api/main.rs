@@ -16,6 +16,7 @@ mod browsers;
 mod events;
 mod isolation;
 mod keys;
+mod opa;
 mod questions;
 mod releases;
 mod resources;
