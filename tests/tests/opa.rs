@@ -274,6 +274,8 @@ fn a_batch_has_an_answer_for_every_input() {
     assert_eq!(batch(json!({"inputs": {}})), (200, json!({})));
     let warned = batch(json!({"common_input": {}}));
     assert_eq!((warned.0, &warned.1["warning"]["code"]), (200, &json!("api_usage_warning")));
+    let large = json!({"common_input": "a".repeat(40_000), "inputs": (0..1_000).map(|number| (number.to_string(), json!(0))).collect::<serde_json::Map<_, _>>()});
+    assert_eq!(batch(large).1["code"], "invalid_parameter");
     let many: serde_json::Map<_, _> = (0..1_001).map(|number| (number.to_string(), json!(0))).collect();
     let (status, answer) = batch(json!({"inputs": many}));
     assert_eq!((status, &answer["code"]), (400, &json!("invalid_parameter")));

@@ -22,6 +22,10 @@ use crate::api::Problem;
 
 /// The most decisions of one batch.
 const DECISIONS_MAX: usize = 1_000;
+/// What all inputs of a batch may have together, with what is common to them: bytes.
+const INPUT_BYTES_MAX: usize = 16 << 20;
+/// What all values of an answer may have: bytes.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How deep the members of two inputs are merged.
 const DEPTH_MAX: usize = 128;
 
@@ -60,6 +64,9 @@ enum Said {
     Refused(RefusedBody),
 }
 
+/// What there is for each name of a batch.
+type Each<T> = Vec<(String, Result<T, Refused>)>;
+
 /// Asks about every input. The status is 200 where all have an answer, 207 where some have, 500 where none has.
 pub(super) async fn ask(call: Call, body: Body) -> Result<Response, Refused> {
     let target = Arc::new(Target::find(&call, &call.tenant, &call.place).await?);
@@ -78,30 +85,58 @@ pub(super) async fn ask(call: Call, body: Body) -> Result<Response, Refused> {
             format!("the batch asks for {count} decisions; at most {DECISIONS_MAX} are made at a time");
         return Err(Refused::invalid(message));
     }
-    let mut merged_inputs = Vec::with_capacity(inputs.len());
-    for (name, input) in inputs {
-        let text = common_input
-            .map_or_else(|| Ok(input.get().to_owned()), |common| merged(common, input, DEPTH_MAX));
-        merged_inputs.push((name, text));
+    let asked = ask_all(&call, &target, merged_inputs(inputs, common_input)?).await?;
+    Ok(answer(&call, durable_all(&call, &target, asked).await?))
+}
+
+/// The inputs with what is common to them.
+fn merged_inputs(
+    inputs: BTreeMap<String, &RawValue>,
+    common: Option<&RawValue>,
+) -> Result<Each<String>, Refused> {
+    let bytes = common.map_or(0, |common| common.get().len()).saturating_mul(inputs.len());
+    if bytes > INPUT_BYTES_MAX {
+        let message =
+            format!("the inputs would have {bytes} bytes with `common_input`, and {INPUT_BYTES_MAX} at most");
+        return Err(Refused::invalid(message));
     }
-    // All are on their way into the log before the first is waited for: they share its syncs.
-    let mut said = BTreeMap::new();
-    for (name, asked) in ask_all(&call, &target, merged_inputs).await? {
+    let with_common = |(name, input): (String, &RawValue)| {
+        let own = || Ok(input.get().to_owned());
+        (name, common.map_or_else(own, |common| merged(common, input, DEPTH_MAX)))
+    };
+    Ok(inputs.into_iter().map(with_common).collect())
+}
+
+/// The answers. All are on their way into the log before the first is waited for: they share its syncs.
+async fn durable_all(
+    call: &Call,
+    target: &Target,
+    asked: Each<Asked>,
+) -> Result<BTreeMap<String, Result<DataAnswer, Refused>>, Refused> {
+    let (mut said, mut bytes) = (BTreeMap::new(), 0_usize);
+    for (name, asked) in asked {
         let found = match asked {
-            Ok(asked) => asked.durable(&target).await,
+            Ok(asked) => asked.durable(target).await,
             Err(refused) => Err(refused),
         };
-        said.insert(name, found.map(|found| DataAnswer::new(&call, found)));
+        let value = found.as_ref().ok().and_then(|found| found.value.as_ref());
+        bytes = bytes.saturating_add(value.map_or(0, |value| value.get().len()));
+        if bytes > ANSWER_BYTES_MAX {
+            let message =
+                format!("the answers have more than {ANSWER_BYTES_MAX} bytes; ask in smaller batches");
+            return Err(Refused::invalid(message));
+        }
+        said.insert(name, found.map(|found| DataAnswer::new(call, found)));
     }
-    Ok(answer(&call, said))
+    Ok(said)
 }
 
 /// Asks about all inputs, on as many threads as there are processors.
 async fn ask_all(
     call: &Arc<Call>,
     target: &Arc<Target>,
-    mut inputs: Vec<(String, Result<String, Refused>)>,
-) -> Result<Vec<(String, Result<Asked, Refused>)>, Refused> {
+    mut inputs: Each<String>,
+) -> Result<Each<Asked>, Refused> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let share = inputs.len().div_ceil(threads).max(1);
     // Who goes away is asked for nothing more: what is left of the set ends with it.
