@@ -8,8 +8,8 @@ use serde::Serialize;
 use verdict::Decision;
 use verdict::core::digest::Digest;
 use verdict::core::limits::Limits;
-use verdict::core::outcome::Reason;
-use verdict::engine::{Operation, Read, Source};
+use verdict::core::outcome::{Answer, Fault, Reason};
+use verdict::engine::{Operation, Read, ReadSet, Source};
 
 use crate::query::More;
 
@@ -57,7 +57,7 @@ struct Metrics {
 
 /// A place that was read.
 #[derive(Serialize)]
-struct Explained<'a> {
+pub(crate) struct Explained<'a> {
     document: Source,
     operation: Operation,
     pointer: &'a str,
@@ -79,7 +79,7 @@ impl Besides<'_> {
         }
         if self.more.explain {
             out.write_all(b",\"explain\":")?;
-            serde_json::to_writer(&mut *out, &explained(decision))?;
+            serde_json::to_writer(&mut *out, &explained(&decision.reads, &decision.result))?;
         }
         Ok(())
     }
@@ -112,10 +112,10 @@ impl Besides<'_> {
 }
 
 /// What was read, in the order in which it was read first.
-fn explained(decision: &Decision) -> Vec<Explained<'_>> {
-    let reasons = decision.result.as_ref().map_or(&[][..], |answer| answer.reasons.as_slice());
+pub(crate) fn explained<'a>(reads: &'a ReadSet, result: &'a Result<Answer, Fault>) -> Vec<Explained<'a>> {
+    let reasons = result.as_ref().map_or(&[][..], |answer| answer.reasons.as_slice());
     let mut seen = HashSet::new();
-    let first = decision.reads.iter().filter(|read| seen.insert(*read));
+    let first = reads.iter().filter(|read| seen.insert(*read));
     first.map(|read| explain(read, reasons)).collect()
 }
 
@@ -135,7 +135,6 @@ fn explain<'a>(read: Read<'a>, reasons: &'a [Reason]) -> Explained<'a> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use verdict::core::outcome::Answer;
 
     use super::*;
     use crate::wire::tests::decision;
@@ -175,7 +174,7 @@ mod tests {
         };
         // `/in` is no part of `/income`, and what the data has at a place no reason names.
         let expected = [of(0, &["young"]), of(1, &[]), of(2, &["poor"]), of(3, &[]), of(5, &["young"])];
-        assert_eq!(json!(explained(&decision)), json!(expected));
+        assert_eq!(json!(explained(&decision.reads, &decision.result)), json!(expected));
     }
 
     #[test]

@@ -31,9 +31,11 @@ mod listen;
 mod merge;
 mod oci;
 mod opa;
+mod preview;
 mod query;
 mod routes;
 mod still;
+mod tail;
 mod transitions;
 mod wire;
 

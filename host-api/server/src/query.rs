@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use verdict::core::name::{ChannelName, NameError};
 
 use crate::error::ApiError;
@@ -34,6 +35,11 @@ pub(crate) struct More {
 pub(crate) const OF_QUESTION: &[&str] = &["channel", "rule", "id", "raw", "provenance", "metrics", "explain"];
 /// The parameters of several questions together.
 pub(crate) const OF_BATCH: &[&str] = &["channel", "provenance", "metrics", "explain"];
+
+/// The query of a route that has no parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
 
 impl More {
     pub(crate) fn is_any(self) -> bool {

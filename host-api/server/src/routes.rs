@@ -26,6 +26,8 @@ use crate::still::Still;
 
 /// How many contents of data are taken at a time; each has up to 4 MiB in memory.
 const BODIES_MAX: usize = 32;
+/// How many previews run at a time; each compiles, and has up to 24 MiB in memory before.
+const PREVIEWS_MAX: usize = 2;
 
 /// What every route can reach.
 pub(crate) struct App {
@@ -45,6 +47,7 @@ pub(crate) struct App {
     /// What Envoy asks where it names no policy.
     pub(crate) ext_authz: Option<PolicyName>,
     pub(crate) long_evaluations: Arc<Semaphore>,
+    pub(crate) previews: Arc<Semaphore>,
     /// How the listeners are.
     pub(crate) condition: Arc<Condition>,
     /// What `POST /` asks.
@@ -67,6 +70,7 @@ impl App {
             body_bytes_max: options.body_bytes_max,
             ext_authz: options.ext_authz.clone(),
             long_evaluations: Arc::new(Semaphore::new(options.long_evaluations_max)),
+            previews: Arc::new(Semaphore::new(PREVIEWS_MAX)),
             condition: Arc::default(),
             opa_default: options.opa_default.clone(),
             stopping: watch::Sender::new(false),

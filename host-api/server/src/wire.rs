@@ -7,7 +7,7 @@ use std::io::Write;
 
 use serde::Serialize;
 use verdict::Decision;
-use verdict::core::outcome::{Fault, Party};
+use verdict::core::outcome::{Answer, Fault, Party};
 
 use crate::besides::Besides;
 
@@ -55,7 +55,7 @@ pub(crate) fn write(out: &mut Vec<u8>, decision: &Decision, besides: &Besides<'_
     out.write_all(b",\"rule\":")?;
     serde_json::to_writer(&mut *out, &decision.rule)?;
     out.write_all(if decision.allow { b",\"allow\":true" } else { b",\"allow\":false" })?;
-    result(out, decision)?;
+    result(out, &decision.result, decision.fuel)?;
     write!(out, ",\"decision_time\":\"{}\"", decision.decision_time)?;
     write!(out, ",\"received_at\":\"{}\"", decision.received_at)?;
     if decision.repeated {
@@ -67,8 +67,13 @@ pub(crate) fn write(out: &mut Vec<u8>, decision: &Decision, besides: &Besides<'_
     Ok(())
 }
 
-fn result(out: &mut Vec<u8>, decision: &Decision) -> std::io::Result<()> {
-    match &decision.result {
+/// Writes what came of a question, after other members.
+pub(crate) fn result(
+    out: &mut Vec<u8>,
+    result: &Result<Answer, Fault>,
+    fuel: Option<u64>,
+) -> std::io::Result<()> {
+    match result {
         Ok(answer) => {
             match &answer.value {
                 // The engine has checked that it is JSON.
@@ -87,7 +92,7 @@ fn result(out: &mut Vec<u8>, decision: &Decision) -> std::io::Result<()> {
             out.write_all(b",\"reasons\":[]")?;
         }
     }
-    match decision.fuel {
+    match fuel {
         Some(fuel) => write!(out, ",\"fuel\":{fuel}"),
         None => Ok(()),
     }
@@ -105,7 +110,7 @@ fn capacity(decision: &Decision) -> usize {
 pub(crate) mod tests {
     use serde_json::{Value, json};
     use verdict::core::digest::Digest;
-    use verdict::core::outcome::{Answer, FaultCode, Reason};
+    use verdict::core::outcome::{FaultCode, Reason};
     use verdict::core::record::Through;
     use verdict::core::time::Timestamp;
 

@@ -101,7 +101,11 @@ async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Prob
         .map_err(|rejection| Problem::of_status(rejection.status(), &rejection.body_text()))
 }
 
-fn expect(headers: &HeaderMap, media_types: &[&str]) -> Result<(), Problem> {
+/// Whether the body is of one of these media types.
+///
+/// # Errors
+/// 415.
+pub(crate) fn expect(headers: &HeaderMap, media_types: &[&str]) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let found = value.split(';').next().unwrap_or_default().trim();
     if media_types.iter().any(|expected| expected.eq_ignore_ascii_case(found)) {

@@ -95,8 +95,8 @@ fn name(operation: &mut Operation, path: &str) {
 }
 
 fn headers(operation: &mut Operation, method: &str, action: Option<&str>) {
-    // A question has an id of its own, which does the same.
-    if method == "post" && action != Some("decision.decide") {
+    // A question has an id of its own, which does the same, and a preview leaves nothing.
+    if method == "post" && !matches!(action, Some("decision.decide" | "policy.preview")) {
         let description = "a text of the client's own: the same request under it is carried out once";
         parameter(operation, "Idempotency-Key", ParameterIn::Header, description);
     }

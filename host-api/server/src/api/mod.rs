@@ -42,7 +42,7 @@ use crate::listen::{ListenError, Options};
 use crate::routes::App;
 
 pub(crate) use answer::Answer;
-pub(crate) use body::Asking;
+pub(crate) use body::{Asking, expect as expect_media_type};
 pub(crate) use data::Contents;
 pub(crate) use gate::{Asked, is_reserved, nothing_here};
 pub(crate) use outer::{refused, request_id, with_id};

@@ -15,7 +15,7 @@ use super::{channels, data, events, follow, keys, policies, statements, tenants,
 use crate::authzen::{discovery, routes as authzen};
 use crate::gateway::{admission, auth_request};
 use crate::routes::App;
-use crate::{batch, decide, routes as host};
+use crate::{batch, decide, preview, routes as host, tail};
 
 /// Routes on their way into a router. There is no way in but with an action, or by saying that everybody may.
 pub(super) struct Table {
@@ -122,6 +122,8 @@ fn decisions(table: Table) -> Table {
         .older("host.read", Whose::Own, routes!(host::policies))
         .older("decision.decide", Whose::Path, routes!(decide::routed))
         .older("decision.decide", Whose::Path, routes!(batch::batch))
+        .patient("policy.preview", Whose::Path, routes!(preview::preview))
+        .patient("decision.read", Whose::Path, routes!(tail::tail))
         .older("decision.read", Whose::Path, routes!(decide::decision))
         .older("decision.read", Whose::Path, routes!(decide::receipt))
         .older("log.read", Whose::Path, routes!(host::log_entries))

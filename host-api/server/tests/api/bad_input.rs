@@ -159,6 +159,7 @@ fn valid(route: &Route) -> Value {
         "promote" => json!({"from": "production"}),
         "decide" => json!({"input": {}}),
         "batch" => json!({"items": [{"input": {}}]}),
+        "preview" => json!({"component": "", "input": {}}),
         _ => json!({}),
     }
 }

@@ -17,6 +17,8 @@ mod events;
 mod isolation;
 mod keys;
 mod opa;
+mod preview;
 mod questions;
 mod releases;
 mod resources;
+mod tail;

@@ -149,7 +149,7 @@ pub(crate) struct World {
     pub(crate) registry: Registry,
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
-    component: Vec<u8>,
+    pub(crate) component: Vec<u8>,
     // Ends the server when dropped, before the folders go.
     runtime: tokio::runtime::Runtime,
     _site: AccessSite,
