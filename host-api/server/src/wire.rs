@@ -6,8 +6,8 @@
 use std::io::Write;
 
 use serde::Serialize;
-use verdict::Decision;
 use verdict::core::outcome::{Answer, Fault, Party};
+use verdict::{Cached, Decision};
 
 use crate::besides::Besides;
 
@@ -61,10 +61,23 @@ pub(crate) fn write(out: &mut Vec<u8>, decision: &Decision, besides: &Besides<'_
     if decision.repeated {
         out.write_all(b",\"repeated\":true")?;
     }
+    cached(out, decision)?;
     out.write_all(if decision.index.is_some() { b",\"recorded\":true" } else { b",\"recorded\":false" })?;
     besides.write(out, decision)?;
     out.push(b'}');
     Ok(())
+}
+
+/// How the answer stands to the cache, where the policy's answers are cached.
+fn cached(out: &mut Vec<u8>, decision: &Decision) -> std::io::Result<()> {
+    match &decision.cached {
+        Cached::Off => Ok(()),
+        Cached::Hit { first } => {
+            out.write_all(b",\"cached\":\"hit\",\"first\":")?;
+            Ok(serde_json::to_writer(out, first)?)
+        }
+        other => write!(out, ",\"cached\":\"{}\"", other.name()),
+    }
 }
 
 /// Writes what came of a question, after other members.
@@ -137,7 +150,7 @@ pub(crate) mod tests {
             index: None,
             log: Vec::new(),
             reads: verdict::engine::ReadSet::default(),
-            cached: verdict::Cached::Off,
+            cached: Cached::Off,
             elapsed: std::time::Duration::ZERO,
             memory_bytes_peak: None,
         }
@@ -206,6 +219,17 @@ pub(crate) mod tests {
         let mut shadow = with(expected);
         shadow["shadow_of"] = "d-0".into();
         assert_eq!(said(Some("d-0")), shadow);
+    }
+
+    #[test]
+    fn an_answer_out_of_the_cache_names_the_first_decision() {
+        let said = |cached| {
+            let answer = Answer { value: None, reasons: Vec::new() };
+            value(&Decision { cached, ..decision(Ok(answer)) })
+        };
+        let hit = json!({ "undefined": true, "fuel": 7, "cached": "hit", "first": "d-0" });
+        assert_eq!(said(Cached::Hit { first: "d-0".into() }), with(hit));
+        assert_eq!(said(Cached::Miss), with(json!({ "undefined": true, "fuel": 7, "cached": "miss" })));
     }
 
     #[test]
