@@ -7,6 +7,7 @@ use verdict::{DecideError, Decision, Pending, Request};
 
 use crate::error::ApiError;
 use crate::routes::App;
+use crate::tenancy::Claim;
 
 /// Up to this fuel limit, some milliseconds, a policy runs on the thread that read its request; others run on a
 /// bounded pool, where they cannot hold up requests.
@@ -25,18 +26,23 @@ pub(crate) async fn evaluate(
     request: Request,
 ) -> Result<Result<Pending, DecideError>, ApiError> {
     let host = app.host()?;
-    let fuel = host.fuel_limit(&request.policy, request.channel.as_ref()).unwrap_or_default();
-    if fuel <= INLINE_FUEL_MAX {
+    let Some(bounds) = host.bounds(&request.policy, request.channel.as_ref()) else {
+        // It says what there is not.
         return Ok(host.decide(request));
+    };
+    let claim = Claim { questions: 1, lanes: 1, bounds };
+    let turn = app.tenancy.account(request.policy.tenant()).enter(claim).await?;
+    if bounds.fuel <= INLINE_FUEL_MAX {
+        return Ok(turn.decide(host, request)?);
     }
     let permit = Arc::clone(&app.long_evaluations).try_acquire_owned().map_err(|_| overloaded())?;
     let host = host.clone();
     let evaluate = move || {
-        let pending = host.decide(request);
-        drop(permit);
+        let pending = turn.decide(&host, request);
+        drop((turn, permit));
         pending
     };
-    tokio::task::spawn_blocking(evaluate).await.map_err(|_| cut_off())
+    Ok(tokio::task::spawn_blocking(evaluate).await.map_err(|_| cut_off())??)
 }
 
 /// No more evaluations that may take long.

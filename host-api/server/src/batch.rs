@@ -28,6 +28,7 @@ use crate::error::{ApiError, Detail};
 use crate::merge::Shared;
 use crate::query::{self, More, Wanted};
 use crate::routes::App;
+use crate::tenancy::{Claim, Turn};
 use crate::{ask, wire};
 
 /// How many items a batch may have.
@@ -127,7 +128,7 @@ pub(crate) async fn batch(
     check_bytes(&batch, shared.as_ref())?;
     let policy = asked.place.policy().map_err(ApiError::of)?.clone();
     let caller = asked.principal.caller();
-    let run = Run::new(&app, &policy, channel.as_ref(), batch.items.0.len())?;
+    let run = Run::new(&app, &policy, channel.as_ref(), batch.items.0.len()).await?;
     let ready = |item: &Item<'_>| {
         let input = input(item, shared.as_ref())?;
         Ok(Request {
@@ -191,34 +192,39 @@ fn input(item: &Item<'_>, shared: Option<&Shared<'_>>) -> Result<Vec<u8>, ApiErr
 /// The threads that a batch is evaluated on.
 struct Run {
     host: Host,
+    turn: Arc<Turn>,
     lanes: usize,
     /// Places of the pool, where the policy may take long.
     places: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Run {
-    fn new(
+    async fn new(
         app: &App,
         policy: &PolicyName,
         channel: Option<&ChannelName>,
         items: usize,
     ) -> Result<Self, ApiError> {
         let host = app.host()?.clone();
-        let Some(fuel) = host.fuel_limit(policy, channel) else { return Err(unknown(policy, channel)) };
+        let Some(bounds) = host.bounds(policy, channel) else { return Err(unknown(policy, channel)) };
         let threads = tokio::runtime::Handle::current().metrics().num_workers();
-        let is_long = fuel > ask::INLINE_FUEL_MAX;
+        let is_long = bounds.fuel > ask::INLINE_FUEL_MAX;
         let worth = if is_long { items } else { items / LANE_ITEMS_MIN };
         let lanes = worth.min(threads).clamp(1, LANES_MAX);
+        let questions = u64::try_from(items).unwrap_or(u64::MAX);
+        let claim = Claim { questions, lanes: u32::try_from(lanes).unwrap_or(1), bounds };
+        let turn = Arc::new(app.tenancy.account(policy.tenant()).enter(claim).await?);
+        let lanes = usize::try_from(turn.lanes()).unwrap_or(1);
         let places = if is_long { Some(places(app, lanes)?) } else { None };
         // As many as there are: others may have the rest.
         let lanes = places.as_ref().map_or(lanes, |places| places.num_permits());
-        Ok(Self { host, lanes, places: places.map(Arc::new) })
+        Ok(Self { host, turn, lanes, places: places.map(Arc::new) })
     }
 
     /// Evaluates the questions, and returns what came of each in their order. Stops early when nobody waits any more.
     async fn evaluate(&self, ready: Vec<Ready>) -> Result<Vec<Evaluated>, ApiError> {
         if self.lanes == 1 && self.places.is_none() {
-            return Ok(in_turn(&self.host, ready, || false).await.unwrap_or_default());
+            return Ok(in_turn(&self.host, &self.turn, ready, || false).await.unwrap_or_default());
         }
         let mut parts: Vec<Vec<Ready>> = Vec::with_capacity(self.lanes);
         let (items, size) = (ready.len(), ready.len().div_ceil(self.lanes).max(1));
@@ -235,15 +241,16 @@ impl Run {
     }
 
     fn start(&self, part: Vec<Ready>) -> oneshot::Receiver<Vec<Evaluated>> {
-        let ((sender, receiver), host) = (oneshot::channel(), self.host.clone());
+        let ((sender, receiver), host, turn) =
+            (oneshot::channel(), self.host.clone(), Arc::clone(&self.turn));
         match self.places.clone() {
             Some(places) => drop(tokio::task::spawn_blocking(move || {
-                let evaluated = at_once(&host, part, || sender.is_closed());
+                let evaluated = at_once(&host, &turn, part, || sender.is_closed());
                 drop(places);
                 evaluated.map(|evaluated| sender.send(evaluated))
             })),
             None => drop(tokio::spawn(async move {
-                let evaluated = in_turn(&host, part, || sender.is_closed()).await;
+                let evaluated = in_turn(&host, &turn, part, || sender.is_closed()).await;
                 evaluated.map(|evaluated| sender.send(evaluated))
             })),
         }
@@ -270,10 +277,15 @@ fn unknown(policy: &PolicyName, channel: Option<&ChannelName>) -> ApiError {
 }
 
 /// One after the other, while other requests have their turn; none when it was stopped.
-async fn in_turn(host: &Host, part: Vec<Ready>, is_stopped: impl Fn() -> bool) -> Option<Vec<Evaluated>> {
+async fn in_turn(
+    host: &Host,
+    turn: &Turn,
+    part: Vec<Ready>,
+    is_stopped: impl Fn() -> bool,
+) -> Option<Vec<Evaluated>> {
     let (mut evaluated, mut began) = (Vec::with_capacity(part.len()), Instant::now());
     for ready in part {
-        evaluated.push(ready.map(|request| host.decide(request)));
+        evaluated.push(ready.and_then(|request| Ok(turn.decide(host, request)?)));
         if began.elapsed() > SLICE {
             tokio::task::yield_now().await;
             if is_stopped() {
@@ -286,8 +298,14 @@ async fn in_turn(host: &Host, part: Vec<Ready>, is_stopped: impl Fn() -> bool) -
 }
 
 /// One after the other, on a thread of its own; none when it was stopped.
-fn at_once(host: &Host, part: Vec<Ready>, is_stopped: impl Fn() -> bool) -> Option<Vec<Evaluated>> {
-    let one = |ready: Ready| (!is_stopped()).then(|| ready.map(|request| host.decide(request)));
+fn at_once(
+    host: &Host,
+    turn: &Turn,
+    part: Vec<Ready>,
+    is_stopped: impl Fn() -> bool,
+) -> Option<Vec<Evaluated>> {
+    let one =
+        |ready: Ready| (!is_stopped()).then(|| ready.and_then(|request| Ok(turn.decide(host, request)?)));
     part.into_iter().map(one).collect()
 }
 

@@ -9,6 +9,7 @@ use verdict::engine::DocumentErrorKind;
 use verdict::{DecideError, HostError};
 
 use crate::api::Problem;
+use crate::tenancy::Over;
 
 /// What is wrong, as answers of decisions said it before they were problems: clients read it still.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -35,12 +36,18 @@ pub(crate) struct Position {
 pub(crate) struct ApiError {
     status: StatusCode,
     detail: Detail,
+    over: Option<Box<Over>>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         let detail = Detail { code: code.into(), message: message.into(), position: None };
-        Self { status, detail }
+        Self { status, detail, over: None }
+    }
+
+    /// The bound of its tenant that a question met, for errors that are that.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.over.as_deref().copied()
     }
 
     /// A problem of what newer routes share with older ones.
@@ -82,6 +89,18 @@ impl ApiError {
         let mut answer = Self::from(error);
         answer.detail.position = place.map(|(line, column)| Position { line, column });
         answer
+    }
+}
+
+impl From<Over> for ApiError {
+    fn from(over: Over) -> Self {
+        let message = format!(
+            "the tenant has used up its {}; ask again in {} s",
+            over.what.words(over.limit),
+            over.wait_s()
+        );
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "over-budget", message);
+        Self { over: Some(Box::new(over)), ..error }
     }
 }
 

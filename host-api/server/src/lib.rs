@@ -36,6 +36,7 @@ mod query;
 mod routes;
 mod still;
 mod tail;
+mod tenancy;
 mod transitions;
 mod wire;
 
@@ -43,3 +44,4 @@ pub use access::{TokenError, Tokens};
 pub use authzen::{AuthZen, PublicUrl, UrlError};
 pub use listen::{Listen, ListenError, Options, Server};
 pub use opa::{DefaultDecision, DefaultDecisionError};
+pub use tenancy::{Budget, BudgetError, Budgets};

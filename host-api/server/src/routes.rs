@@ -23,6 +23,7 @@ use crate::error::{ApiError, json};
 use crate::listen::{Condition, Options};
 use crate::opa::{self, DefaultDecision};
 use crate::still::Still;
+use crate::tenancy::Tenancy;
 
 /// How many contents of data are taken at a time; each has up to 4 MiB in memory.
 const BODIES_MAX: usize = 32;
@@ -46,6 +47,7 @@ pub(crate) struct App {
     pub(crate) body_bytes_max: usize,
     /// What Envoy asks where it names no policy.
     pub(crate) ext_authz: Option<PolicyName>,
+    pub(crate) tenancy: Tenancy,
     pub(crate) long_evaluations: Arc<Semaphore>,
     pub(crate) previews: Arc<Semaphore>,
     /// How the listeners are.
@@ -69,6 +71,7 @@ impl App {
             patience: options.request_timeout,
             body_bytes_max: options.body_bytes_max,
             ext_authz: options.ext_authz.clone(),
+            tenancy: Tenancy::new(options.budgets.clone()),
             long_evaluations: Arc::new(Semaphore::new(options.long_evaluations_max)),
             previews: Arc::new(Semaphore::new(PREVIEWS_MAX)),
             condition: Arc::default(),
@@ -98,16 +101,14 @@ impl App {
         self.publisher.as_ref().ok_or_else(nothing)
     }
 
-    /// Who asks for a decision about a policy, and may.
+    /// Who asks for a decision about a policy, and may; refused where its tenant has used its budget up.
     pub(crate) async fn decider(
         &self,
         headers: &HeaderMap,
         origin: Origin,
         policy: &PolicyName,
     ) -> Result<Arc<Principal>, ApiError> {
-        if let Some(known) = self.access.decider(headers, origin, policy.tenant()) {
-            return Ok(known);
-        }
+        let known = self.access.decider(headers, origin, policy.tenant());
         // In a box: whoever is known at once should not have to move the room for it.
         let found = async {
             let principal = self.access.principal(headers, origin).await?;
@@ -115,7 +116,13 @@ impl App {
             let action = Action::new("decision.decide", Some(policy.tenant()), &name);
             self.access.check(&principal, &action).await.map(|()| principal)
         };
-        Box::pin(found).await
+        let principal = match known {
+            Some(known) => known,
+            None => Box::pin(found).await?,
+        };
+        // Not before it is known who asks: how busy a tenant is, is its own business.
+        self.tenancy.check(policy.tenant())?;
+        Ok(principal)
     }
 
     /// Whether the registry can be read, where there is one.

@@ -8,7 +8,7 @@ use verdict_core::digest::Digest;
 use verdict_core::jcs;
 use verdict_core::limits::Limits;
 use verdict_core::name::{ChannelName, PolicyName, RuleName};
-use verdict_core::outcome::{Answer, Fault};
+use verdict_core::outcome::{Answer, Fault, FaultCode};
 use verdict_core::record::{Commitments, Field, Record, Salt, Through, commitment, is_id};
 use verdict_core::time::Timestamp;
 use verdict_engine::{DOCUMENT_DEPTH_MAX, Document, DocumentLimits, LogLine, Outcome, Query, ReadSet};
@@ -103,6 +103,17 @@ pub struct Pending {
     inner: Arc<Inner>,
 }
 
+/// What an evaluation used. Known before its answer is given out, for whoever keeps account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// The fault, if it was one.
+    pub fault: Option<FaultCode>,
+    /// Whether the answer allows.
+    pub allow: bool,
+    /// The fuel of an answer; a fault has used its limit.
+    pub fuel: Option<u64>,
+}
+
 /// An append whose caller went away, with what is needed to note its id.
 pub(crate) struct Orphan {
     decision: Decision,
@@ -112,6 +123,15 @@ pub(crate) struct Orphan {
 impl Pending {
     fn done(decision: Decision, inner: Arc<Inner>) -> Self {
         Self { decision: Some(decision), append: None, inner }
+    }
+
+    /// What it used; none for a decision that was made before, and is only given again.
+    pub fn used(&self) -> Option<Used> {
+        let decision = self.decision.as_ref().filter(|decision| !decision.repeated)?;
+        let fault = decision.result.as_ref().err().map(|fault| fault.code);
+        // What came out of the cache has the fuel of the decision that it was made for, and used none.
+        let fuel = if let Cached::Hit { .. } = decision.cached { Some(0) } else { decision.fuel };
+        Some(Used { fault, allow: decision.allow, fuel })
     }
 
     /// The decision, once its record is durable.

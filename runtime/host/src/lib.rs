@@ -65,7 +65,7 @@ use verdict_engine::{CompileCache, Compiler, Document, Engine, Instances, Verifi
 use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
 
 pub use cache::{Bypass, CacheConfig, Cached, DecisionCacheCounts};
-pub use decide::{Decision, Pending, Request};
+pub use decide::{Decision, Pending, Request, Used};
 pub use error::{DecideError, HostError};
 pub use event::{EVENT_FORMAT, Event};
 pub use follow::Registry;
@@ -227,6 +227,15 @@ pub(crate) struct Inner {
     state: State,
 }
 
+/// What an evaluation may use, whichever version of a channel it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Bytes of linear memory.
+    pub memory_bytes: u64,
+}
+
 /// A loaded policy, for listings.
 #[derive(Debug, Clone)]
 pub struct PolicyStatus {
@@ -381,11 +390,11 @@ impl Host {
         Some(self.inner.table.load().newest_data.get(tenant)?.document.clone())
     }
 
-    /// The fuel limit of a loaded policy, by which a server chooses the thread to evaluate on.
-    pub fn fuel_limit(&self, policy: &PolicyName, channel: Option<&ChannelName>) -> Option<u64> {
+    /// What an evaluation of a loaded policy may use at most, by which a server chooses when and where it takes place.
+    pub fn bounds(&self, policy: &PolicyName, channel: Option<&ChannelName>) -> Option<Bounds> {
         let table = self.inner.table.load();
         let route = table.policies.get(policy)?.get(channel, &self.inner.config.channel)?;
-        Some(route.fuel_limit())
+        Some(route.bounds())
     }
 
     /// Follows the registry for as long as the host lives: whatever changes in it takes effect without being asked for.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 use verdict_core::digest::Digest;
+use verdict_core::limits::Limits;
 use verdict_core::name::{ChannelName, PolicyName};
 use verdict_core::outcome::{Answer, Fault, Party};
 use verdict_core::record::Through;
@@ -18,6 +19,7 @@ use verdict_core::time::Timestamp;
 use verdict_core::trust::{ChannelState, Guard, Sticky};
 use verdict_engine::Document;
 
+use crate::Bounds;
 use crate::error::HostError;
 use crate::load::Active;
 use crate::random::random;
@@ -155,9 +157,11 @@ impl Route {
         self.versions.iter().map(|version| version.active.policy.limits().input_bytes).min().unwrap_or(0)
     }
 
-    /// The most fuel that one of them may use.
-    pub(crate) fn fuel_limit(&self) -> u64 {
-        self.versions.iter().map(|version| version.active.policy.limits().fuel).max().unwrap_or(0)
+    /// The most that one of them may use.
+    pub(crate) fn bounds(&self) -> Bounds {
+        let limits = || self.versions.iter().map(|version| version.active.policy.limits());
+        let most = |of: fn(&Limits) -> u64| limits().map(of).max().unwrap_or(0);
+        Bounds { fuel: most(|limits| limits.fuel), memory_bytes: most(|limits| limits.memory_bytes) }
     }
 
     /// Whether its guard has sent everything back to the first version.

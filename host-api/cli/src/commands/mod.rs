@@ -33,6 +33,7 @@ mod serve_access;
 mod serve_authzen;
 mod serve_cache;
 mod serve_ext_authz;
+mod serve_budgets;
 mod serve_listen;
 mod serve_opa;
 mod sign;

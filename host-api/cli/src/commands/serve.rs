@@ -25,6 +25,7 @@ use super::serve_access::AccessArgs;
 use super::serve_authzen::AuthZenArgs;
 use super::serve_cache::CacheArgs;
 use super::serve_ext_authz::ExtAuthzArgs;
+use super::serve_budgets::BudgetArgs;
 use super::serve_listen::ListenArgs;
 use super::serve_opa::OpaArgs;
 use crate::error::{Error, Problem};
@@ -100,6 +101,8 @@ pub(crate) struct Args {
     ext_authz: ExtAuthzArgs,
     #[command(flatten)]
     opa: OpaArgs,
+    #[command(flatten)]
+    budgets: BudgetArgs,
     /// An origin whose pages may ask, such as `https://console.example`, or `*` for all; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     cors: Vec<String>,
@@ -170,6 +173,7 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
     options.authzen = args.authzen.options();
     options.ext_authz.clone_from(&args.ext_authz.ext_authz);
     options.opa_default.clone_from(&args.opa.opa_default);
+    options.budgets = args.budgets.budgets()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| machine(&error))?;
     if let (Some(catalogue), Some(store)) = (&args.registry, &args.store) {

@@ -147,7 +147,7 @@ impl Loaded {
 }
 
 async fn evaluate(host: &Host, request: Request) -> Option<Pending> {
-    let fuel = host.fuel_limit(&request.policy, None).unwrap_or_default();
+    let fuel = host.bounds(&request.policy, None).map_or(0, |bounds| bounds.fuel);
     let decided = if fuel <= INLINE_FUEL_MAX {
         host.decide(request)
     } else {

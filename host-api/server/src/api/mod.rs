@@ -24,6 +24,7 @@ mod statements;
 mod table;
 mod tenants;
 mod trust;
+mod usage;
 mod versions;
 
 use std::sync::Arc;

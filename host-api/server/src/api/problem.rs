@@ -13,6 +13,7 @@ use verdict::registry::store::StoreError;
 
 use crate::access::Denial;
 use crate::error::{ApiError, Detail};
+use crate::tenancy::Over;
 
 /// The media type of a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
@@ -25,6 +26,7 @@ pub(crate) struct Problem {
     detail: String,
     /// For clients of older routes.
     error: Option<Box<Detail>>,
+    over: Option<Over>,
 }
 
 /// A problem as a caller sees it.
@@ -51,7 +53,7 @@ pub(crate) struct ProblemView {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self { status, code: code.into(), detail: detail.into(), error: None }
+        Self { status, code: code.into(), detail: detail.into(), error: None, over: None }
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
@@ -117,6 +119,9 @@ impl Problem {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        for (name, value) in self.over.iter().flat_map(Over::headers) {
+            headers.insert(name, value);
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -125,12 +130,12 @@ impl Problem {
 
     /// An error of what older routes share with others.
     pub(crate) fn of(error: ApiError) -> Self {
-        Self::new(error.status(), error.code(), error.message())
+        Self { over: error.over(), ..Self::new(error.status(), error.code(), error.message()) }
     }
 
     /// The same on an older route, whose clients look for more.
     pub(crate) fn of_older_route(self) -> Self {
-        ApiError::new(self.status, &self.code, self.detail).into()
+        Self { over: self.over, ..ApiError::new(self.status, &self.code, self.detail).into() }
     }
 }
 
@@ -146,7 +151,7 @@ impl IntoResponse for Problem {
 impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {
         let problem = Self::new(error.status(), error.code(), error.message());
-        Self { error: Some(Box::new(error.into())), ..problem }
+        Self { over: error.over(), error: Some(Box::new(error.into())), ..problem }
     }
 }
 

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::document;
 use super::gate::gate;
 use super::rule::{Rule, Whose};
-use super::{channels, data, events, follow, keys, policies, statements, tenants, trust, versions};
+use super::{channels, data, events, follow, keys, policies, statements, tenants, trust, usage, versions};
 use crate::authzen::{discovery, routes as authzen};
 use crate::gateway::{admission, auth_request};
 use crate::routes::App;
@@ -127,6 +127,7 @@ fn decisions(table: Table) -> Table {
         .older("decision.read", Whose::Path, routes!(decide::decision))
         .older("decision.read", Whose::Path, routes!(decide::receipt))
         .older("log.read", Whose::Path, routes!(host::log_entries))
+        .route("tenant.read", Whose::Path, routes!(usage::read))
 }
 
 fn gateways(table: Table) -> Table {

@@ -10,6 +10,7 @@ use super::Listen;
 use crate::access::Access;
 use crate::authzen::AuthZen;
 use crate::opa::DefaultDecision;
+use crate::tenancy::Budgets;
 
 /// What one core may have under way at a time. With it a request waits some milliseconds where decisions take
 /// microseconds, and as long as the disk does where they wait for it.
@@ -49,6 +50,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// What Envoy asks (`envoy.service.auth.v3`) where its route names no policy; if there is none, it is denied.
     pub ext_authz: Option<PolicyName>,
+    /// What each tenant may use.
+    pub budgets: Budgets,
     /// How many evaluations with a large fuel limit may run at a time.
     pub long_evaluations_max: usize,
     /// What OPA's `POST /` asks; nothing if there is none.
@@ -79,6 +82,7 @@ impl Options {
             idle_timeout: Duration::from_secs(75),
             request_timeout: Duration::from_secs(30),
             ext_authz: None,
+            budgets: Budgets::default(),
             long_evaluations_max: 64,
             opa_default: None,
             drain_delay: Duration::ZERO,

@@ -1,0 +1,308 @@
+//! What one tenant uses now, and its turns.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use verdict::core::outcome::FaultCode;
+use verdict::{Bounds, DecideError, Host, Pending, Request};
+
+use super::Over;
+use super::bucket::Bucket;
+use super::budget::Budget;
+use super::usage::{Refused, Usage, UsageView};
+
+/// The longest time in the queue. Whoever waits longer would have been better off asking another server.
+const QUEUE_TIME_MAX: Duration = Duration::from_secs(1);
+/// When to ask again after a bound that says nothing about time.
+const SOON: Duration = Duration::from_secs(1);
+/// The queue of a tenant whose budget names none.
+const QUEUE: u32 = 64;
+
+/// What one tenant uses.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// The time by which rates are kept begins here.
+    since: Instant,
+    requests: Option<Bucket>,
+    fuel: Option<Bucket>,
+    concurrency: Option<Concurrency>,
+    memory_bytes_max: Option<u64>,
+    memory_bytes: AtomicU64,
+    running: AtomicU32,
+    usage: Usage,
+}
+
+#[derive(Debug)]
+struct Concurrency {
+    turns: Arc<Semaphore>,
+    running_max: u32,
+    waiting: AtomicU32,
+    waiting_max: u32,
+}
+
+/// What a tenant wants to ask.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    /// How many questions.
+    pub(crate) questions: u64,
+    /// On how many threads at a time, at most.
+    pub(crate) lanes: u32,
+    /// What each of them may use.
+    pub(crate) bounds: Bounds,
+}
+
+/// Evaluations of a tenant, on one thread or on several; over when it is dropped. It goes where the evaluation goes, so
+/// that a caller who does not wait for it has no other turn before.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    account: Arc<Account>,
+    bounds: Bounds,
+    lanes: u32,
+    memory_bytes: u64,
+    _running: Option<OwnedSemaphorePermit>,
+}
+
+impl Account {
+    pub(super) fn new(budget: &Budget, since: Instant) -> Self {
+        let concurrency = budget.concurrency.map(|running_max| Concurrency {
+            turns: Arc::new(Semaphore::new(usize::try_from(running_max).unwrap_or(Semaphore::MAX_PERMITS))),
+            running_max,
+            waiting: AtomicU32::new(0),
+            waiting_max: budget.queue.unwrap_or(QUEUE),
+        });
+        Self {
+            since,
+            requests: budget.requests_per_s.map(Bucket::new),
+            fuel: budget.fuel_per_s.map(Bucket::new),
+            concurrency,
+            memory_bytes_max: budget.memory_bytes,
+            memory_bytes: AtomicU64::new(0),
+            running: AtomicU32::new(0),
+            usage: Usage::default(),
+        }
+    }
+
+    /// Whether the rates leave room for a question.
+    ///
+    /// # Errors
+    /// When the tenant has used one of them up.
+    pub(super) fn check(&self, now: Duration) -> Result<(), Over> {
+        self.check_rate(Refused::Requests, self.requests.as_ref(), now)?;
+        self.check_rate(Refused::Fuel, self.fuel.as_ref(), now)
+    }
+
+    fn check_rate(&self, what: Refused, bucket: Option<&Bucket>, now: Duration) -> Result<(), Over> {
+        let Some(bucket) = bucket else { return Ok(()) };
+        bucket.check(now).map_err(|wait| self.refuse(what, bucket.per_s(), wait))
+    }
+
+    /// A turn. Waits for it, not for long.
+    ///
+    /// # Errors
+    /// When the tenant asks for more than its budget.
+    pub(crate) async fn enter(self: &Arc<Self>, claim: Claim) -> Result<Turn, Over> {
+        self.enter_at(self.since.elapsed(), claim).await
+    }
+
+    async fn enter_at(self: &Arc<Self>, now: Duration, claim: Claim) -> Result<Turn, Over> {
+        self.check(now)?;
+        if let Some(requests) = &self.requests {
+            requests.take(now, claim.questions);
+        }
+        let running = match &self.concurrency {
+            Some(concurrency) => Some(
+                concurrency
+                    .turn(claim.lanes)
+                    .await
+                    .ok_or_else(|| self.refuse(Refused::Queue, concurrency.running_max.into(), SOON))?,
+            ),
+            None => None,
+        };
+        let lanes = running
+            .as_ref()
+            .map_or(claim.lanes, |running| u32::try_from(running.num_permits()).unwrap_or(claim.lanes));
+        let memory_bytes = claim.bounds.memory_bytes.saturating_mul(lanes.into());
+        self.reserve(memory_bytes)?;
+        self.running.fetch_add(lanes, Ordering::Relaxed);
+        let (account, bounds) = (Arc::clone(self), claim.bounds);
+        Ok(Turn { account, bounds, lanes, memory_bytes, _running: running })
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<(), Over> {
+        let Some(max) = self.memory_bytes_max else { return Ok(()) };
+        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= max);
+        let reserved = self.memory_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        reserved.map(drop).map_err(|_| self.refuse(Refused::Memory, max, SOON))
+    }
+
+    fn refuse(&self, what: Refused, limit: u64, wait: Duration) -> Over {
+        self.usage.refuse(what);
+        Over { what, limit, wait }
+    }
+
+    /// Counts what came of an evaluation.
+    fn note(&self, now: Duration, fault: Option<FaultCode>, allow: bool, fuel: u64) {
+        if let Some(bucket) = &self.fuel {
+            bucket.take(now, fuel);
+        }
+        self.usage.note(fault, allow, fuel);
+    }
+
+    /// What was used.
+    pub(crate) fn usage(&self) -> UsageView {
+        self.usage.view()
+    }
+
+    /// Evaluations under way, and questions that wait.
+    pub(crate) fn now(&self) -> (u32, u32) {
+        let waiting =
+            self.concurrency.as_ref().map_or(0, |concurrency| concurrency.waiting.load(Ordering::Relaxed));
+        (self.running.load(Ordering::Relaxed), waiting)
+    }
+
+    /// What is left of this second: questions and fuel, where they are bounded.
+    pub(crate) fn left(&self, now: Duration) -> (Option<u64>, Option<u64>) {
+        let left = |bucket: &Option<Bucket>| bucket.as_ref().map(|bucket| bucket.left(now));
+        (left(&self.requests), left(&self.fuel))
+    }
+}
+
+impl Concurrency {
+    /// A turn on as many threads as there are places for, up to `lanes`; none if too many wait, or it takes too long.
+    async fn turn(&self, lanes: u32) -> Option<OwnedSemaphorePermit> {
+        let turns = || Arc::clone(&self.turns);
+        let most = (1..=lanes).rev().find_map(|lanes| turns().try_acquire_many_owned(lanes).ok());
+        if most.is_some() {
+            return most;
+        }
+        let _waiting = Waiting::among(self)?;
+        tokio::time::timeout(QUEUE_TIME_MAX, turns().acquire_owned()).await.ok()?.ok()
+    }
+}
+
+/// A place in the queue, until it is dropped: also by a caller that goes away.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn among(concurrency: &'a Concurrency) -> Option<Self> {
+        let one_more = |waiting: u32| (waiting < concurrency.waiting_max).then_some(waiting + 1);
+        concurrency.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Self(&concurrency.waiting))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Turn {
+    /// On how many threads at a time.
+    pub(crate) fn lanes(&self) -> u32 {
+        self.lanes
+    }
+
+    /// Evaluates a question, and puts it on the account.
+    ///
+    /// # Errors
+    /// When the questions before it have used up the tenant's fuel. What the host says comes as it is.
+    pub(crate) fn decide(&self, host: &Host, request: Request) -> Result<Result<Pending, DecideError>, Over> {
+        let account = &self.account;
+        account.check_rate(Refused::Fuel, account.fuel.as_ref(), account.since.elapsed())?;
+        let pending = host.decide(request);
+        if let Some(used) = pending.as_ref().ok().and_then(Pending::used) {
+            let fuel = used.fuel.unwrap_or(self.bounds.fuel);
+            account.note(account.since.elapsed(), used.fault, used.allow, fuel);
+        }
+        Ok(pending)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.account.running.fetch_sub(self.lanes, Ordering::Relaxed);
+        if self.account.memory_bytes_max.is_some() {
+            self.account.memory_bytes.fetch_sub(self.memory_bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(budget: Budget) -> Arc<Account> {
+        Arc::new(Account::new(&budget, Instant::now()))
+    }
+
+    /// One question of a policy with this memory limit.
+    fn one(memory_bytes: u64) -> Claim {
+        Claim { questions: 1, lanes: 1, bounds: Bounds { fuel: 1_000, memory_bytes } }
+    }
+
+    fn over(result: Result<Turn, Over>) -> Refused {
+        result.unwrap_err().what
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_over_when_it_is_dropped() {
+        let budget =
+            Budget { concurrency: Some(1), queue: Some(0), memory_bytes: Some(10), ..Budget::default() };
+        let account = account(budget);
+        let turn = account.enter_at(Duration::ZERO, one(10)).await.unwrap();
+        assert_eq!(account.now(), (1, 0));
+        assert_eq!(over(account.enter_at(Duration::ZERO, one(0)).await), Refused::Queue);
+        drop(turn);
+        assert_eq!(account.now(), (0, 0));
+        drop(account.enter_at(Duration::ZERO, one(10)).await.unwrap());
+        assert_eq!(over(account.enter_at(Duration::ZERO, one(11)).await), Refused::Memory);
+        assert_eq!(account.now(), (0, 0), "what was refused holds nothing");
+        drop(account.enter_at(Duration::ZERO, one(10)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_few_wait_and_not_for_long() {
+        let account = account(Budget { concurrency: Some(1), queue: Some(1), ..Budget::default() });
+        let turn = account.enter_at(Duration::ZERO, one(0)).await.unwrap();
+        let waits = tokio::spawn({
+            let account = Arc::clone(&account);
+            async move { account.enter_at(Duration::ZERO, one(0)).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(account.now(), (1, 1));
+        assert_eq!(over(account.enter_at(Duration::ZERO, one(0)).await), Refused::Queue);
+        drop(turn);
+        assert_eq!(waits.await.unwrap(), Ok(()));
+        let _turn = account.enter_at(Duration::ZERO, one(0)).await.unwrap();
+        assert_eq!(over(account.enter_at(Duration::ZERO, one(0)).await), Refused::Queue, "after a second");
+        assert_eq!(account.now(), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn many_questions_at_once_have_the_places_that_there_are() {
+        let account = account(Budget { concurrency: Some(3), requests_per_s: Some(10), ..Budget::default() });
+        let first = account.enter_at(Duration::ZERO, one(0)).await.unwrap();
+        let many = Claim { questions: 40, lanes: 8, ..one(0) };
+        let turn = account.enter_at(Duration::ZERO, many).await.unwrap();
+        assert_eq!((first.lanes(), turn.lanes(), account.now()), (1, 2, (3, 0)));
+        drop((first, turn));
+        assert_eq!(account.now(), (0, 0));
+        assert_eq!(over(account.enter_at(Duration::ZERO, one(0)).await), Refused::Requests, "each counts");
+    }
+
+    #[tokio::test]
+    async fn fuel_is_charged_afterwards_and_asked_for_before() {
+        let account = account(Budget { fuel_per_s: Some(100), ..Budget::default() });
+        drop(account.enter_at(Duration::ZERO, one(0)).await.unwrap());
+        account.note(Duration::ZERO, Some(FaultCode::OutOfFuel), false, 1_000);
+        let refused = account.enter_at(Duration::ZERO, one(0)).await.unwrap_err();
+        assert_eq!((refused.what, refused.limit, refused.wait), (Refused::Fuel, 100, Duration::from_secs(9)));
+        assert!(account.enter_at(Duration::from_secs(10), one(0)).await.is_ok());
+        let usage = account.usage();
+        assert_eq!((usage.decisions, usage.allowed, usage.fuel), (1, 0, 1_000));
+        assert_eq!((usage.faults["out-of-fuel"], usage.refused["fuel"]), (1, 1));
+    }
+}
