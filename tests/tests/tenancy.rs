@@ -33,12 +33,21 @@ fn add(site: &Site, policy: &str, body: &str, limits: Value) {
 /// A server with three policies of tenant `noisy`, one of tenant `quiet`, and these budgets.
 fn serve(budgets: &str) -> (Site, Server) {
     let site = Site::new(&[]);
+    let trust = std::fs::read_to_string(site.path("keys/trust.json")).unwrap();
+    let mut trust: Value = serde_json::from_str(&trust).unwrap();
+    trust["authors"][0]["policies"] = json!(["noisy/*", "quiet/*"]);
+    std::fs::write(site.path("keys/trust.json"), trust.to_string()).unwrap();
     add(&site, "noisy/answer", ANSWER, json!({ "fuel": 1_000_000, "memory_bytes": 1 << 20 }));
     add(&site, "noisy/spin", SPIN, json!({ "fuel": 1_000_000 }));
     add(&site, "noisy/slow", SPIN, json!({ "fuel": 100_000_000, "memory_bytes": 1 << 20 }));
     add(&site, "quiet/answer", ANSWER, json!({ "fuel": 1_000_000 }));
     std::fs::write(site.path("budgets.toml"), budgets).unwrap();
     let server = site.serve(&["--budgets", text(&site.path("budgets.toml"))]);
+    for policy in ["noisy/answer", "noisy/slow", "noisy/spin", "quiet/answer"] {
+        let loaded = server.get("/v1/policies").1;
+        let names = loaded["policies"].as_array().unwrap().iter().map(|loaded| &loaded["policy"]);
+        assert!(names.into_iter().any(|name| name == policy), "{policy}: {loaded}");
+    }
     (site, server)
 }
 

@@ -127,7 +127,7 @@ fn decisions(table: Table) -> Table {
         .older("decision.read", Whose::Path, routes!(decide::decision))
         .older("decision.read", Whose::Path, routes!(decide::receipt))
         .older("log.read", Whose::Path, routes!(host::log_entries))
-        .route("tenant.read", Whose::Path, routes!(usage::read))
+        .route("decision.read", Whose::Path, routes!(usage::read))
 }
 
 fn gateways(table: Table) -> Table {
