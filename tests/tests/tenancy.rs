@@ -117,7 +117,8 @@ fn questions_beyond_the_rate_are_refused_with_the_time_to_ask_again() {
 #[test]
 fn fuel_beyond_the_rate_is_paid_back_before_anything_is_answered() {
     // A fault has used its limit, a million: the third is one too many, and a second pays for one and a half.
-    let (_site, server) = serve("[default]\nfuel_per_s = 1500000\n[tenants.quiet]\nfuel_per_s = 1000000000\n");
+    let (_site, server) =
+        serve("[default]\nfuel_per_s = 1500000\n[tenants.quiet]\nfuel_per_s = 1000000000\n");
     let refused = until_refused(&server, "noisy/spin");
     assert!(refused.headers["ratelimit-policy"].starts_with(r#""fuel";q=1500000"#));
     assert_eq!(ask(&server, "noisy/answer").status, 429, "the budget is the tenant's, not the policy's");

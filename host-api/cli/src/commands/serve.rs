@@ -23,9 +23,9 @@ use verdict_server::{Options, Server};
 
 use super::serve_access::AccessArgs;
 use super::serve_authzen::AuthZenArgs;
+use super::serve_budgets::BudgetArgs;
 use super::serve_cache::CacheArgs;
 use super::serve_ext_authz::ExtAuthzArgs;
-use super::serve_budgets::BudgetArgs;
 use super::serve_listen::ListenArgs;
 use super::serve_opa::OpaArgs;
 use crate::error::{Error, Problem};
