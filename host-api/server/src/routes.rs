@@ -80,6 +80,11 @@ impl App {
         }
     }
 
+    /// With listeners that are there already.
+    pub(crate) fn with_condition(self, condition: &Arc<Condition>) -> Self {
+        Self { condition: Arc::clone(condition), ..self }
+    }
+
     /// What decides.
     pub(crate) fn host(&self) -> Result<&Host, ApiError> {
         let nothing = || ApiError::not_found("this server keeps a registry and decides nothing");
@@ -188,17 +193,21 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
         registry_unreachable: bool,
         /// Whether the server is about to stop.
         leaving: bool,
+        /// Whether the certificate of TLS was changed, and could not be read again: the one before is shown.
+        old_certificate: bool,
     }
     #[derive(Serialize)]
     struct RegistryReady {
         ready: bool,
+        leaving: bool,
+        old_certificate: bool,
     }
     let registry = app.has_registry().await;
-    let leaving = app.condition.is_leaving();
+    let (leaving, old_certificate) = (app.condition.is_leaving(), app.condition.has_old_certificate());
     let status = |ready| if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let Ok(host) = app.host() else {
         let ready = registry && !leaving;
-        return json(status(ready), &RegistryReady { ready });
+        return json(status(ready), &RegistryReady { ready, leaving, old_certificate });
     };
     let policies = host.policies().len();
     let body = Ready {
@@ -210,6 +219,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
         unsynced: host.unsynced(),
         registry_unreachable: host.unreachable().is_some(),
         leaving,
+        old_certificate,
     };
     json(status(body.ready), &body)
 }

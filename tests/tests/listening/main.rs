@@ -11,4 +11,7 @@
 mod bounds;
 mod client;
 mod draining;
+mod h2;
 mod places;
+mod shapes;
+mod tls;

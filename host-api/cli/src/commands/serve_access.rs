@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use verdict_core::digest::Digest;
 use verdict_server::Tokens;
-use verdict_server::access::{AccessOptions, AccessPolicy, BreakGlass, Jwks, JwtOptions};
+use verdict_server::access::{AccessOptions, AccessPolicy, BreakGlass, Jwks, JwtOptions, Workloads};
 
 use crate::error::{Error, Problem};
 use crate::files;
@@ -46,6 +46,10 @@ pub(crate) struct AccessArgs {
     /// The claim with the tenant, or a JSON Pointer into the claims; `tenant`, if left out
     #[arg(long, value_name = "CLAIM", requires = "jwt_issuer")]
     jwt_tenant: Option<String>,
+    /// A file with the workloads that may ask by client certificate, `SPIFFE-ID TENANT [ROLE…]` each, with `*` for all
+    /// tenants; the role is `agent` if none is named. All of one trust domain, for which `--tls-client-ca` signs
+    #[arg(long, value_name = "FILE", requires = "tls_client_ca")]
+    spiffe_file: Option<PathBuf>,
     /// A Unix socket over which the owner of this process, and root, may do everything. What is done there is recorded
     /// first, in a file of its name and `.jsonl`, or in the access policy's log
     #[arg(long, value_name = "PATH")]
@@ -62,6 +66,7 @@ impl AccessArgs {
             tokens: self.token_file.as_deref().map(tokens).transpose()?,
             policy: self.policy(),
             jwt: self.jwt(),
+            workloads: self.spiffe_file.as_ref().map(workloads).transpose()?,
             break_glass: self.break_glass.as_ref().map(|socket| {
                 // Never the socket's own name.
                 let mut record = socket.clone().into_os_string();
@@ -93,4 +98,8 @@ impl AccessArgs {
 fn tokens(path: &Path) -> Result<Tokens, Error> {
     let text = files::read_text(path, TOKEN_FILE_BYTES_MAX)?;
     Tokens::parse(&text).map_err(|error| Error::Unusable(Problem::new("serve", error.to_string())))
+}
+
+fn workloads(path: &PathBuf) -> Result<Workloads, Error> {
+    Workloads::open(path).map_err(|error| Error::Unusable(Problem::new("serve", error.to_string())))
 }

@@ -1,20 +1,30 @@
 //! Where a server listens and how much it takes on, as `verdict serve` is told.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use verdict_server::{Listen, ListenError, Options};
+use verdict_server::{Listen, ListenError, Options, TlsOptions};
 
 /// Where a server listens, and how much it takes on.
 #[derive(clap::Args)]
 pub(crate) struct ListenArgs {
-    /// Where to listen: `IP:PORT` or `unix:PATH`; may be repeated. Other addresses than loopback need `--token-file` or
+    /// Where to listen: `IP:PORT`, `tls:IP:PORT` or `unix:PATH`; may be repeated. Other addresses than loopback need `--token-file` or
     /// `--access`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181")]
     listen: Vec<String>,
     /// Who may connect to Unix sockets: their mode, such as `660`; as the umask has it, if left out
     #[arg(long, value_name = "MODE", value_parser = mode)]
     unix_mode: Option<u32>,
+    /// The certificate for TLS, and those between it and its root, in PEM; read again when it changes, and on SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The roots of the certificates that clients must show over TLS, in PEM; none are asked for, if left out
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
     /// The most connections at a time; those beyond are told 503 and closed [default: 4096]
     #[arg(long, value_name = "N")]
     connections_max: Option<NonZeroUsize>,
@@ -56,6 +66,7 @@ impl ListenArgs {
         Ok(Options {
             listen,
             unix_mode: self.unix_mode,
+            tls: self.tls(),
             connections_max: bound(self.connections_max, default.connections_max),
             requests_max: bound(self.requests_max, default.requests_max),
             body_bytes_max: bound(self.body_bytes_max, default.body_bytes_max),
@@ -66,6 +77,11 @@ impl ListenArgs {
             drain_timeout: self.drain_timeout.unwrap_or(default.drain_timeout),
             ..default
         })
+    }
+
+    fn tls(&self) -> Option<TlsOptions> {
+        let (certificate, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
+        Some(TlsOptions { certificate, key, client_ca: self.tls_client_ca.clone() })
     }
 }
 

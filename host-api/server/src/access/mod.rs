@@ -1,7 +1,7 @@
 //! Who asks, and may they? Every way into the server comes through here.
 //!
-//! Three nouns: a `Principal` is who asks (a token of a file, an API key, a JSON Web Token, the owner of the break-glass
-//! socket), an `Action` is what is asked for, and [`Access`] says yes or no. It does not know the answer itself: that is
+//! Three nouns: a `Principal` is who asks (a token of a file, an API key, a JSON Web Token, a workload with a client
+//! certificate, the owner of the break-glass socket), an `Action` is what is asked for, and [`Access`] says yes or no. It does not know the answer itself: that is
 //! the access policy's, a signed Verdict policy in a host of its own ([`AccessPolicy`]). Without one there is only what
 //! tokens of a file could always do: ask policies, and use the registry.
 //!
@@ -27,6 +27,7 @@ mod principal;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod workload;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -54,6 +55,7 @@ pub use jwks::Jwks;
 pub use jwt::JwtOptions;
 pub use policy::AccessPolicy;
 pub use tokens::{TokenError, Tokens};
+pub use workload::{WorkloadError, Workloads};
 
 #[cfg(test)]
 pub(crate) use action::ACTIONS;
@@ -62,6 +64,7 @@ pub(crate) use break_glass::{bind, is_owner};
 pub(crate) use denial::Denial;
 pub(crate) use keys::ApiKey;
 pub(crate) use principal::{Kind, Principal, Role};
+pub(crate) use workload::{SpiffeId, Workload};
 
 /// The tenant of the access policy. Nothing of it can be reached through the API.
 const SYSTEM: &str = "system";
@@ -69,7 +72,7 @@ const SYSTEM: &str = "system";
 const MS_MAX: i64 = 253_402_300_799_999;
 
 /// Who may ask, and what decides about them. By default everybody who can connect may do what needs no access policy.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct AccessOptions {
     /// The tokens of a file.
     pub tokens: Option<Tokens>,
@@ -77,6 +80,8 @@ pub struct AccessOptions {
     pub policy: Option<AccessPolicy>,
     /// Whose JSON Web Tokens count. Only with a policy: their roles mean nothing without.
     pub jwt: Option<JwtOptions>,
+    /// Whose client certificates say who asks, where the server asks for some.
+    pub workloads: Option<Workloads>,
     /// The way in when nothing else works.
     pub break_glass: Option<BreakGlass>,
 }
@@ -142,6 +147,8 @@ pub enum AccessError {
 pub(crate) enum Origin {
     /// Where everybody comes.
     Network,
+    /// The same, by somebody whose certificate has said who it is.
+    Workload(Workload),
     /// The break-glass socket, its owner checked.
     BreakGlass,
 }
@@ -165,6 +172,7 @@ struct Inner {
     catalogue: Option<Catalogue>,
     policy: Option<policy::Loaded>,
     jwt: Option<jwt::Tokens>,
+    workloads: Option<Workloads>,
     journal: Option<break_glass::Journal>,
     socket: Option<PathBuf>,
     /// API keys that were looked up.
@@ -194,6 +202,7 @@ impl Access {
             catalogue: None,
             policy: None,
             jwt: None,
+            workloads: None,
             journal: None,
             socket: None,
             known: Still::default(),
@@ -212,7 +221,7 @@ impl Access {
         catalogue: Option<Catalogue>,
         compiler: Compiler,
     ) -> Result<Self, AccessError> {
-        let AccessOptions { tokens, policy, jwt, break_glass } = options;
+        let AccessOptions { tokens, policy, jwt, workloads, break_glass } = options;
         let policy = match policy {
             None if jwt.is_some() => return Err(AccessError::JwtWithoutPolicy),
             None => None,
@@ -233,14 +242,26 @@ impl Access {
         let socket = break_glass.map(|options| options.socket);
         let (anonymous, operator) = (Principal::anonymous(), Principal::break_glass());
         let known = Still::default();
-        let inner = Inner { tokens, catalogue, policy, jwt, journal, socket, known, anonymous, operator };
+        let inner =
+            Inner { tokens, catalogue, policy, jwt, workloads, journal, socket, known, anonymous, operator };
         Ok(Self::assemble(None, Some(inner)))
     }
 
     /// Whether nobody needs to say who asks. Such a server must not be reached by others.
     pub(crate) fn is_open(&self) -> bool {
-        let Inner { tokens, policy, jwt, .. } = self.inner.as_ref();
-        tokens.is_none() && policy.is_none() && jwt.is_none()
+        let Inner { tokens, policy, jwt, workloads, .. } = self.inner.as_ref();
+        tokens.is_none() && policy.is_none() && jwt.is_none() && workloads.is_none()
+    }
+
+    /// Whether client certificates say who asks.
+    pub(crate) fn knows_workloads(&self) -> bool {
+        self.inner.workloads.is_some()
+    }
+
+    /// By which door somebody with this identity has come.
+    pub(crate) fn door_of(&self, id: &SpiffeId) -> Origin {
+        let known = self.inner.workloads.as_ref().and_then(|workloads| workloads.find(id));
+        known.map_or(Origin::Network, Origin::Workload)
     }
 
     /// Where the break-glass socket is to be.
@@ -248,8 +269,12 @@ impl Access {
         self.inner.socket.as_deref()
     }
 
-    /// Reads the access policy and its trust file again. Where they do not hold any more, nothing is allowed.
+    /// Reads the access policy and its trust file again, and the workloads. Where the policy does not hold any more,
+    /// nothing is allowed.
     pub(crate) fn reload(&self) {
+        if let Some(workloads) = &self.inner.workloads {
+            workloads.reload();
+        }
         if let Some(policy) = &self.inner.policy {
             policy.reload();
         }
@@ -272,8 +297,11 @@ impl Access {
         tenant: &Tenant,
     ) -> Option<Arc<Principal>> {
         let Inner { tokens, policy, anonymous, .. } = self.inner.as_ref();
-        if policy.is_some() || origin != Origin::Network || tenant.as_str() == SYSTEM {
+        if policy.is_some() || origin == Origin::BreakGlass || tenant.as_str() == SYSTEM {
             return None;
+        }
+        if let Some(workload) = self.workload(headers, origin) {
+            return workload.filter(|workload| workload.is_for(tenant));
         }
         let principal = match tokens {
             None if self.is_open() => anonymous,
@@ -283,7 +311,20 @@ impl Access {
         principal.is_for(tenant).then(|| Arc::clone(principal))
     }
 
-    /// Who asks: by `Authorization: Bearer …`.
+    /// Who a certificate has said that it is, where a request itself says nothing of it: a token is never passed over,
+    /// not even a wrong one. Nobody, where it has been taken out meanwhile.
+    #[expect(
+        clippy::option_option,
+        reason = "that no certificate counts differs from one that does not any more"
+    )]
+    fn workload(&self, headers: &HeaderMap, origin: Origin) -> Option<Option<Arc<Principal>>> {
+        let (Origin::Workload(workload), Some(workloads)) = (origin, &self.inner.workloads) else {
+            return None;
+        };
+        (!headers.contains_key(AUTHORIZATION)).then(|| workloads.principal(workload))
+    }
+
+    /// Who asks: by `Authorization: Bearer …`, or by client certificate.
     ///
     /// # Errors
     /// 401 where nobody is known by it; 503 where that cannot be told.
@@ -292,6 +333,10 @@ impl Access {
         headers: &HeaderMap,
         origin: Origin,
     ) -> Result<Arc<Principal>, ApiError> {
+        if let Some(workload) = self.workload(headers, origin) {
+            return workload
+                .ok_or_else(|| unauthenticated("this workload is not known here any more; give a token"));
+        }
         self.proved(credential(headers, false), origin).await
     }
 
@@ -302,6 +347,10 @@ impl Access {
         headers: &HeaderMap,
         origin: Origin,
     ) -> Result<Arc<Principal>, ApiError> {
+        if let Some(workload) = self.workload(headers, origin) {
+            return workload
+                .ok_or_else(|| unauthenticated("this workload is not known here any more; give a token"));
+        }
         self.proved(credential(headers, true), origin).await
     }
 
@@ -460,7 +509,7 @@ fn of_jwt(error: jwt::JwtError) -> ApiError {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     // With a clock beyond the year 9999 everything has expired.

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     ApiKey,
     /// By a JSON Web Token.
     Jwt,
+    /// By a client certificate with a SPIFFE identity.
+    Workload,
     /// By owning the break-glass socket.
     BreakGlass,
 }
@@ -34,6 +36,7 @@ impl Kind {
             Self::Token => "token",
             Self::ApiKey => "api_key",
             Self::Jwt => "jwt",
+            Self::Workload => "workload",
             Self::BreakGlass => "break_glass",
         }
     }
@@ -165,11 +168,17 @@ impl Principal {
         Self { kind: Kind::Jwt, id, person, tenant, roles, caller: Some(caller) }
     }
 
+    pub(super) fn workload(id: &str, tenant: Option<Tenant>, roles: BTreeSet<Role>) -> Self {
+        let caller = json!({ "kind": Kind::Workload.as_str(), "name": id }).to_string();
+        Self { kind: Kind::Workload, id: id.into(), person: id.into(), tenant, roles, caller: Some(caller) }
+    }
+
     pub(crate) const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What it is called among those of its kind: a name of the token file, an API key's id, a token's subject.
+    /// What it is called among those of its kind: a name of the token file, an API key's id, a token's subject, a SPIFFE
+    /// identity.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
@@ -201,6 +210,7 @@ impl Principal {
             Kind::Token | Kind::Anonymous | Kind::BreakGlass => self.id.clone(),
             Kind::ApiKey => format!("api-key {} {}", self.id, self.person),
             Kind::Jwt => format!("jwt {}", self.id),
+            Kind::Workload => format!("workload {}", self.id),
         };
         actor.truncate(actor.floor_char_boundary(ACTOR_BYTES_MAX));
         actor

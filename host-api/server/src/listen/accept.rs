@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::Listen;
 use super::bind::Listener;
 use super::connection;
 use super::drain::{Drain, Stage};
 use super::guard::{Limits, Pulse};
 use super::stream::Stream;
+use super::tls::Tls;
 use super::visit::{Condition, Requests, Visit};
 use crate::access::{self, Origin};
 use crate::door::Door;
@@ -26,6 +28,7 @@ pub(super) struct Porter {
     pub(super) condition: Arc<Condition>,
     pub(super) requests: Arc<Requests>,
     pub(super) limits: Limits,
+    pub(super) tls: Option<Arc<Tls>>,
     connections: Arc<Semaphore>,
     goodbyes: Arc<Semaphore>,
     turned_away: AtomicU64,
@@ -36,6 +39,7 @@ impl Porter {
         door: Arc<Door>,
         condition: Arc<Condition>,
         limits: Limits,
+        tls: Option<Arc<Tls>>,
         (connections_max, requests_max): (usize, usize),
     ) -> Self {
         Self {
@@ -43,6 +47,7 @@ impl Porter {
             condition,
             requests: Arc::new(Requests::new(requests_max)),
             limits,
+            tls,
             connections: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
             goodbyes: Arc::new(Semaphore::new(GOODBYES_MAX)),
             turned_away: AtomicU64::new(0),
@@ -51,18 +56,19 @@ impl Porter {
 
     /// Lets in whoever comes, until the server lets nobody in any more; then those who had come already.
     pub(super) async fn attend(self: Arc<Self>, listener: Listener, origin: Origin, mut drain: Drain) {
+        let tls = self.tls.clone().filter(|_| matches!(listener.address, Listen::Tls(_)));
         loop {
             tokio::select! {
                 stream = listener.accept() => {
                     if let Some(stream) = stream {
-                        self.welcome(stream, origin, &drain);
+                        self.welcome(stream, tls.clone(), origin, &drain);
                     }
                 }
                 () = drain.reached(Stage::Closed) => break,
             }
         }
         for stream in listener.close().await {
-            self.welcome(stream, origin, &drain);
+            self.welcome(stream, tls.clone(), origin, &drain);
         }
     }
 
@@ -77,16 +83,16 @@ impl Porter {
         }
     }
 
-    fn welcome(&self, stream: Stream, origin: Origin, drain: &Drain) {
+    fn welcome(&self, stream: Stream, tls: Option<Arc<Tls>>, origin: Origin, drain: &Drain) {
         if origin == Origin::BreakGlass {
             // Never kept out by those who come from the network.
             if is_owner(&stream) {
-                drop(tokio::spawn(self.serve(stream, origin, false, drain.clone())));
+                drop(tokio::spawn(self.serve(stream, tls, origin, false, drain.clone())));
             }
             return;
         }
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
-            let served = self.serve(stream, origin, false, drain.clone());
+            let served = self.serve(stream, tls, origin, false, drain.clone());
             drop(tokio::spawn(async move {
                 served.await;
                 drop(permit);
@@ -95,7 +101,7 @@ impl Porter {
         }
         self.turned_away.fetch_add(1, Ordering::Relaxed);
         if let Ok(permit) = Arc::clone(&self.goodbyes).try_acquire_owned() {
-            let served = self.serve(stream, origin, true, drain.clone());
+            let served = self.serve(stream, tls, origin, true, drain.clone());
             drop(tokio::spawn(async move {
                 served.await;
                 drop(permit);
@@ -106,6 +112,7 @@ impl Porter {
     fn serve(
         &self,
         stream: Stream,
+        tls: Option<Arc<Tls>>,
         origin: Origin,
         is_beyond: bool,
         drain: Drain,
@@ -118,7 +125,7 @@ impl Porter {
             origin,
             is_beyond,
         };
-        connection::serve(stream, self.limits, visit, drain)
+        connection::serve(stream, tls, self.limits, visit, drain)
     }
 }
 

@@ -43,9 +43,9 @@ impl Listener {
     pub(super) async fn bind(listen: &Listen, unix_mode: Option<u32>) -> Result<Self, ListenError> {
         let failed = |error| ListenError::Bind(listen.clone(), error);
         match listen {
-            Listen::Tcp(address) => {
+            Listen::Tcp(address) | Listen::Tls(address) => {
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
-                let address = Listen::Tcp(listener.local_addr().map_err(failed)?);
+                let address = listen.taken(listener.local_addr().map_err(failed)?);
                 Ok(Self { socket: Listening::Tcp(listener), address })
             }
             Listen::Unix(path) => {
@@ -102,7 +102,7 @@ impl Listener {
         let refused = match (&self.socket, &self.address) {
             (Listening::Tcp(listener), _) => SockRef::from(listener).attach_filter(&NO_SYN),
             (Listening::Unix(_), Listen::Unix(path)) => std::fs::remove_file(path),
-            (Listening::Unix(_), Listen::Tcp(_)) => Ok(()),
+            (Listening::Unix(_), Listen::Tcp(_) | Listen::Tls(_)) => Ok(()),
         };
         if let Err(error) = refused {
             tracing::debug!(%error, "connections may be lost that are made at this very moment");

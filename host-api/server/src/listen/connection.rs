@@ -7,11 +7,15 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use verdict::core::time::Timestamp;
 
 use super::drain::{Drain, Stage};
 use super::guard::{Guard, Limits, Protocol};
 use super::stream::Stream;
+use super::tls::{self, Leaf, Tls};
 use super::visit::Visit;
+use crate::access;
 
 /// What is kept of a connection until it is read, in bytes; also the longest head of a request.
 const HTTP1_BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -29,10 +33,17 @@ const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a connection that is one too many may take to hear so.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Serves a connection until it ends.
-pub(super) async fn serve(stream: Stream, limits: Limits, visit: Visit, drain: Drain) {
-    let (is_beyond, visit) = (visit.is_beyond, Arc::new(visit));
-    let served = speak(stream, limits, visit, drain);
+/// Serves a connection until it ends; in TLS, where there is some to speak.
+pub(super) async fn serve(stream: Stream, tls: Option<Arc<Tls>>, limits: Limits, visit: Visit, drain: Drain) {
+    let is_beyond = visit.is_beyond;
+    let served = async {
+        match (stream, tls) {
+            (Stream::Tcp(stream), Some(tls)) => Box::pin(greet(stream, &tls, limits, visit, drain)).await,
+            (stream, _) => {
+                speak(Guard::new(stream, limits, Arc::clone(&visit.pulse)), visit, None, drain).await
+            }
+        }
+    };
     if is_beyond {
         // Whoever does not listen is not waited for.
         drop(tokio::time::timeout(GOODBYE, served).await);
@@ -41,12 +52,56 @@ pub(super) async fn serve(stream: Stream, limits: Limits, visit: Visit, drain: D
     }
 }
 
-async fn speak(stream: Stream, limits: Limits, visit: Arc<Visit>, mut drain: Drain) {
-    let mut guard = Guard::new(stream, limits, Arc::clone(&visit.pulse));
+/// Speaks TLS, and finds out who comes.
+async fn greet(stream: TcpStream, tls: &Tls, limits: Limits, mut visit: Visit, drain: Drain) {
+    let stream = match tokio::time::timeout(limits.head, tls.greet(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a connection ended before it was in TLS");
+            return;
+        }
+        Err(_) => return,
+    };
+    let (_, session) = stream.get_ref();
+    let is_http2 = session.alpn_protocol() == Some(tls::HTTP2);
+    let mut until = None;
+    if let Some(certificate) = session.peer_certificates().and_then(<[_]>::first) {
+        let Some(leaf) = Leaf::read(certificate) else { return };
+        let access = &visit.door.app.access;
+        if access.knows_workloads() {
+            // A certificate that is nobody's, or of two, says of nobody that he is there.
+            let Some(id) = &leaf.id else {
+                tracing::debug!("a certificate has not exactly one SPIFFE identity");
+                return;
+            };
+            visit.origin = access.door_of(id);
+        }
+        until = Some(leaf.not_after);
+    }
+    let mut guard = Guard::new(Stream::Tls(Box::new(stream)), limits, Arc::clone(&visit.pulse));
+    if is_http2 {
+        guard.speaks_http2();
+    }
+    speak(guard, visit, until, drain).await;
+}
+
+/// Returns when a connection is to end: when the server has stopped that far, or its certificate counts no more.
+async fn over(drain: &mut Drain, stage: Stage, until: Option<Timestamp>) {
+    let Some(until) = until else { return drain.reached(stage).await };
+    let left = until.millis().saturating_sub(access::now().millis());
+    let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
+    tokio::select! {
+        () = drain.reached(stage) => {}
+        () = tokio::time::sleep(left) => {}
+    }
+}
+
+async fn speak(mut guard: Guard<Stream>, visit: Visit, until: Option<Timestamp>, mut drain: Drain) {
+    let visit = Arc::new(visit);
     let early = tokio::select! {
         biased;
         protocol = guard.protocol() => Some(protocol),
-        () = drain.reached(Stage::Last) => None,
+        () = over(&mut drain, Stage::Last, until) => None,
     };
     let protocol = match early {
         Some(protocol) => protocol,
@@ -55,14 +110,14 @@ async fn speak(stream: Stream, limits: Limits, visit: Arc<Visit>, mut drain: Dra
         None => guard.protocol().await,
     };
     match protocol {
-        Ok(Some(Protocol::Http1)) => http1(guard, visit, drain).await,
-        Ok(Some(Protocol::Http2)) => http2(guard, visit, drain).await,
+        Ok(Some(Protocol::Http1)) => http1(guard, visit, until, drain).await,
+        Ok(Some(Protocol::Http2)) => http2(guard, visit, until, drain).await,
         Ok(None) => {}
         Err(error) => tracing::debug!(%error, "a connection ended before its first request"),
     }
 }
 
-async fn http1(guard: Guard<Stream>, visit: Arc<Visit>, mut drain: Drain) {
+async fn http1(guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>, mut drain: Drain) {
     let mut builder = http1::Builder::new();
     // The guard has the limits of time.
     builder.timer(TokioTimer::new()).header_read_timeout(None);
@@ -73,7 +128,7 @@ async fn http1(guard: Guard<Stream>, visit: Arc<Visit>, mut drain: Drain) {
         // What has come is read first: it is not to be lost.
         biased;
         ended = connection.as_mut() => ended,
-        () = drain.reached(Stage::Last) => {
+        () = over(&mut drain, Stage::Last, until) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -81,7 +136,7 @@ async fn http1(guard: Guard<Stream>, visit: Arc<Visit>, mut drain: Drain) {
     log(ended);
 }
 
-async fn http2(guard: Guard<Stream>, visit: Arc<Visit>, mut drain: Drain) {
+async fn http2(guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>, mut drain: Drain) {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -97,7 +152,7 @@ async fn http2(guard: Guard<Stream>, visit: Arc<Visit>, mut drain: Drain) {
         biased;
         ended = connection.as_mut() => ended,
         // The client is told which of its requests are still answered, and none is lost.
-        () = drain.reached(Stage::Closed) => {
+        () = over(&mut drain, Stage::Closed, until) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

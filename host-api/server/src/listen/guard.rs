@@ -121,11 +121,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
         self.early.is_empty()
     }
 
+    /// The other side has said beforehand that it speaks HTTP/2.
+    pub(super) const fn speaks_http2(&mut self) {
+        self.is_framed = true;
+    }
+
     /// What the other side speaks; none where it closes before it has said anything.
     ///
     /// # Errors
     /// When it takes too long, or the connection breaks.
     pub(super) async fn protocol(&mut self) -> io::Result<Option<Protocol>> {
+        if self.is_framed {
+            return Ok(Some(Protocol::Http2));
+        }
         loop {
             if !PREFACE.starts_with(self.early.get(..PREFACE.len().min(self.early.len())).unwrap_or_default())
             {

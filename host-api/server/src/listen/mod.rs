@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod options;
 mod stream;
+mod tls;
 mod visit;
 
 use std::fmt;
@@ -33,10 +34,12 @@ use accept::Porter;
 use bind::Listener;
 use drain::Stopping;
 use guard::Limits;
+use tls::Tls;
 
 pub use address::Listen;
 pub use error::ListenError;
 pub use options::Options;
+pub use tls::{TlsError, TlsOptions};
 pub(crate) use visit::Condition;
 
 /// A server that is bound, and not yet serving.
@@ -48,6 +51,8 @@ pub struct Server {
     /// The first of them.
     address: Listen,
     break_glass: Option<Listener>,
+    condition: Arc<Condition>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl fmt::Debug for Server {
@@ -73,6 +78,8 @@ impl Server {
         if let Some(address) = open.filter(|_| options.access.is_open()) {
             return Err(ListenError::Open(address));
         }
+        let condition = Arc::<Condition>::default();
+        let tls = tls(&options, &condition)?;
         bind::make_room(options.connections_max);
         let mut listeners = Vec::new();
         for listen in &options.listen {
@@ -84,7 +91,7 @@ impl Server {
             None => None,
             Some(path) => Some(Listener::break_glass(path).await?),
         };
-        Ok(Self { host, options, listeners, addresses, address, break_glass })
+        Ok(Self { host, options, listeners, addresses, address, break_glass, condition, tls })
     }
 
     /// Where it listens first, with the port that was taken.
@@ -98,13 +105,13 @@ impl Server {
     }
 
     /// Serves until SIGTERM or SIGINT, then finishes the open requests; once more, and it does not wait for what
-    /// `drain_delay` says. SIGHUP reads the policies again.
+    /// `drain_delay` says. SIGHUP reads the policies, the certificate and the workloads again.
     ///
     /// # Errors
     /// When the operating system does not let it handle signals.
     pub async fn run(self) -> Result<(), ListenError> {
         let mut signals = Signals::new()?;
-        let app = Arc::new(App::new(self.host.clone(), &self.options));
+        let app = Arc::new(App::new(self.host.clone(), &self.options).with_condition(&self.condition));
         let registry = self.options.served_registry();
         let collector = registry.clone().map(|registry| tokio::spawn(oci::collect(registry)));
         let transitions = self.host.clone().zip(registry.as_ref()).map(|(host, registry)| {
@@ -112,17 +119,20 @@ impl Server {
             transitions::follow(host, registry.catalogue().clone())
         });
         let porter = Arc::new(self.porter(&app, registry));
-        let Self { host, options, listeners, break_glass, .. } = self;
+        let Self { host, options, listeners, break_glass, tls, .. } = self;
         let stopping = Stopping::new();
         let (mut aside, mut attended) = (JoinSet::new(), JoinSet::new());
         aside.spawn(Arc::clone(&porter).report());
+        if let Some(tls) = &tls {
+            aside.spawn(Arc::clone(tls).follow());
+        }
         let break_glass = break_glass.into_iter().map(|listener| (listener, Origin::BreakGlass));
         for (listener, origin) in
             listeners.into_iter().map(|listener| (listener, Origin::Network)).chain(break_glass)
         {
             attended.spawn(Arc::clone(&porter).attend(listener, origin, stopping.drain()));
         }
-        signals.serve(|| reload(&options, host.as_ref())).await;
+        signals.serve(|| reload(&options, host.as_ref(), tls.as_ref())).await;
         tracing::info!("draining");
         app.condition.leave();
         tokio::select! {
@@ -159,14 +169,32 @@ impl Server {
             write: options.request_timeout,
         };
         let bounds = (options.connections_max, options.requests_max);
-        Porter::new(Arc::new(door), Arc::clone(&app.condition), limits, bounds)
+        Porter::new(Arc::new(door), Arc::clone(&app.condition), limits, self.tls.clone(), bounds)
+    }
+}
+
+/// What TLS is spoken with: there is some exactly where an address is one for it.
+fn tls(options: &Options, condition: &Arc<Condition>) -> Result<Option<Arc<Tls>>, ListenError> {
+    let listen = options.listen.iter().find(|listen| matches!(listen, Listen::Tls(_)));
+    let asks = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if options.access.knows_workloads() && !asks {
+        return Err(ListenError::NoClientCa);
+    }
+    match (listen, &options.tls) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(ListenError::NoTls),
+        (Some(listen), None) => Err(ListenError::NoCertificate(listen.clone())),
+        (Some(_), Some(tls)) => Ok(Some(Arc::new(Tls::open(tls.clone(), Arc::clone(condition))?))),
     }
 }
 
 /// Reads what may have changed again, beside everything else.
-fn reload(options: &Options, host: Option<&Host>) {
-    let (access, host) = (options.access.clone(), host.cloned());
+fn reload(options: &Options, host: Option<&Host>, tls: Option<&Arc<Tls>>) {
+    let (access, host, tls) = (options.access.clone(), host.cloned(), tls.cloned());
     let again = move || {
+        if let Some(tls) = &tls {
+            tls.reload();
+        }
         access.reload();
         if let Some(host) = &host {
             reload_host(host);

@@ -6,7 +6,7 @@ use verdict::core::name::PolicyName;
 use verdict::registry::publish::Publisher;
 use verdict::registry::repository::Registry;
 
-use super::Listen;
+use super::{Listen, TlsOptions};
 use crate::access::Access;
 use crate::authzen::AuthZen;
 use crate::opa::DefaultDecision;
@@ -23,6 +23,8 @@ pub struct Options {
     pub listen: Vec<Listen>,
     /// The mode of Unix sockets, such as `0o660`; as the process's umask has it, if nothing is said.
     pub unix_mode: Option<u32>,
+    /// The certificate that is shown at addresses of TLS.
+    pub tls: Option<TlsOptions>,
     /// Who may ask; needed for addresses that others can reach.
     pub access: Access,
     /// What callers of AuthZEN find.
@@ -70,6 +72,7 @@ impl Options {
         Self {
             listen: vec![listen],
             unix_mode: None,
+            tls: None,
             access: Access::default(),
             authzen: AuthZen::default(),
             registry: None,

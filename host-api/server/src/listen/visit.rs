@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Version};
 
 use super::guard::Pulse;
@@ -20,6 +20,7 @@ const HEADERS_MAX: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct Condition {
     leaving: AtomicBool,
+    has_old_certificate: AtomicBool,
 }
 
 impl Condition {
@@ -28,8 +29,17 @@ impl Condition {
         self.leaving.load(Ordering::Relaxed)
     }
 
+    /// Whether the certificate was changed, and could not be read again: the one before is shown.
+    pub(crate) fn has_old_certificate(&self) -> bool {
+        self.has_old_certificate.load(Ordering::Relaxed)
+    }
+
     pub(super) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn certificate_is_old(&self, is_old: bool) {
+        self.has_old_certificate.store(is_old, Ordering::Relaxed);
     }
 }
 
@@ -82,23 +92,30 @@ impl Visit {
         let _under_way = self.pulse.begin();
         let keeps_alive = request.version() < Version::HTTP_2;
         let entered = self.requests.enter();
-        let mut response = match self.refusal(&request, entered.is_some()) {
+        let refusal = self.refusal(&request, entered.is_some());
+        // Where such a request ends may be seen otherwise by whoever sent it on.
+        let is_malformed = refusal.as_ref().is_some_and(|problem| problem.status().is_client_error());
+        let mut response = match refusal {
             Some(problem) => refused(&problem, request_id(request.headers())).map(Body::Right),
             None => Arc::clone(&self.door).answer(request, self.origin).await?,
         };
-        if keeps_alive && self.condition.is_leaving() {
+        if keeps_alive && (self.condition.is_leaving() || is_malformed) {
             // The next request goes elsewhere.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
     }
 
-    /// Why a request is not even looked at. Before a byte of its body is read.
+    /// Why a request is not even looked at, before a byte of its body is read: its head is not one (RFC 9112, section
+    /// 3.2), or there is no room.
     fn refusal(&self, request: &Request<Incoming>, has_room: bool) -> Option<Problem> {
         if request.headers().len() > HEADERS_MAX {
             let message = format!("a request may have {HEADERS_MAX} header lines");
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return Some(Problem::new(status, "too-large", message));
+        }
+        if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
+            return Some(Problem::malformed("a request must have one header `Host`"));
         }
         let may_pass = has_room && !self.is_beyond;
         if may_pass || self.origin == Origin::BreakGlass || is_health(request.uri().path()) {

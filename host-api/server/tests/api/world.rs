@@ -201,6 +201,7 @@ impl World {
             }),
             jwt: None,
             break_glass: Some(BreakGlass { socket: socket.clone(), record }),
+            workloads: None,
         };
         let access = Access::open(access, Some(registry.catalogue().clone()), Compiler::InProcess);
         let mut options = Options::new(Listen::parse("127.0.0.1:0").unwrap());

@@ -3,6 +3,7 @@
 mod jwt;
 mod policy;
 mod tokens;
+mod workloads;
 
 use axum::http::{HeaderMap, StatusCode, header::AUTHORIZATION};
 use base64::Engine as _;
@@ -65,7 +66,8 @@ fn different_principals_have_different_names_in_events() {
         Principal::api_key("1011223344556677", &long, None, roles.clone()),
         Principal::api_key("2011223344556677", &long, None, roles.clone()),
         Principal::jwt(&format!("{}a", long.get(..239).unwrap()), None, roles.clone()),
-        Principal::jwt(&format!("{}b", long.get(..239).unwrap()), None, roles),
+        Principal::jwt(&format!("{}b", long.get(..239).unwrap()), None, roles.clone()),
+        Principal::workload("alice", None, roles),
     ];
     let names: BTreeSet<String> = principals.iter().map(Principal::actor).collect();
     assert_eq!(names.len(), principals.len());
