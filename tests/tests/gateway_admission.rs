@@ -1,10 +1,12 @@
 //! Kubernetes admission over HTTP, against the real server: what comes back for every kind of answer.
 
+use std::process::Command;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use verdict_tests::gateways::add_told;
-use verdict_tests::server::{Server, Site, root};
+use verdict_tests::server::{Server, Site, root, text};
 
 const TOLD: &str = "/v1/tenants/default/policies/told/admission";
 
@@ -135,7 +137,7 @@ fn what_cannot_be_read_has_a_status_of_its_own() {
     assert_eq!(status, 413, "{answer}");
     drop(open);
     // Nobody is answered who does not say who they are.
-    let closed = site.serve(&["--token-file", verdict_tests::server::text(&site.path("tokens"))]);
+    let closed = site.serve(&["--token-file", text(&site.path("tokens"))]);
     assert_eq!(closed.post(&format!("{TOLD}/told"), &telling("true").to_string()).0, 401);
 }
 
@@ -176,4 +178,40 @@ fn the_webhooks_of_the_example_are_answered_by_the_library() {
     let mut updated = created(pod(false));
     updated["operation"] = "UPDATE".into();
     assert!(response(&server, &mutating, &review(updated)).get("patch").is_none());
+}
+
+/// Runs a program, which must succeed; none, with a reason, on a machine that does not have it.
+fn run(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = match Command::new(program).args(arguments).output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("skipped: there is no {program}");
+            return None;
+        }
+        output => output.unwrap(),
+    };
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// The API server speaks nothing else: HTTPS, with the authority that `caBundle` names.
+#[test]
+fn a_review_comes_over_tls() {
+    let site = Site::new(&[]);
+    add_told(&site);
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| text(&site.path(name)).to_owned());
+    let made =
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=verdict -addext";
+    let made = made.split(' ').chain(["subjectAltName=IP:127.0.0.1", "-out", &certificate, "-keyout", &key]);
+    if run("openssl", &made.collect::<Vec<_>>()).is_none() {
+        return;
+    }
+    let server = Server::start(&site, "tls:127.0.0.1:0", &["--tls-cert", &certificate, "--tls-key", &key]);
+    let url = format!("https://{}{TOLD}/told?timeout=5s", server.address.strip_prefix("tls:").unwrap());
+    let review = telling(r#"{"allow": true, "patch": [{"op": "remove", "path": "/spec"}]}"#).to_string();
+    let asked =
+        ["-sS", "--max-time", "30", "--cacert", &certificate, "-H", "Content-Type: application/json", "-d"];
+    let Some(answer) = run("curl", &[&asked[..], &[&review, &url]].concat()) else { return };
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((&answer["response"]["uid"], &answer["response"]["allowed"]), (&json!("u-1"), &json!(true)));
+    assert_eq!(answer["response"]["patchType"], "JSONPatch");
 }
