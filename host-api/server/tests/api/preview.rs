@@ -26,17 +26,37 @@ fn unsaved(world: &World) -> Value {
     json!({"component": component, "rule": "allow", "input": question("event.read"), "limits": limits})
 }
 
-/// The number of decisions in the log.
+/// The number of decisions and events in the log, once there is a checkpoint: at most a second after the first.
 fn size(world: &World) -> u64 {
-    let text = world.client.get(&format!("/v1/tenants/{}/log/checkpoint", TENANTS[0])).is(200).text();
+    let path = format!("/v1/tenants/{}/log/checkpoint", TENANTS[0]);
+    let mut tries = 0;
+    while world.client.get(&path).status == 404 && tries < 100 {
+        std::thread::sleep(Duration::from_millis(100));
+        tries += 1;
+    }
+    let text = world.client.get(&path).is(200).text();
     text.lines().nth(1).unwrap().parse().unwrap()
+}
+
+/// The same when nothing is added any more: what happened in the registry comes to the log a little later.
+fn settled_size(world: &World) -> u64 {
+    let mut before = size(world);
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(1_200));
+        let now = size(world);
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    before
 }
 
 #[test]
 fn a_publisher_tries_a_component_out_that_nobody_has_signed() {
     let world = World::furnished();
     let publisher = world.role(Some(TENANTS[0]), "publisher");
-    let before = size(&world);
+    let before = settled_size(&world);
     let answer = publisher.post(&path(), &unsaved(&world)).is(200).json();
     assert_eq!((&answer["preview"], &answer["recorded"]), (&json!(true), &json!(false)), "{answer}");
     assert_eq!(
