@@ -112,6 +112,25 @@ fn questions_beyond_the_rate_are_refused_with_the_time_to_ask_again() {
     assert!(usage["refused"]["requests"].as_u64().unwrap() >= 1, "{usage}");
     assert!(usage["decisions"].as_u64().unwrap() >= 4 && usage["allowed"] == usage["decisions"], "{usage}");
     assert!(usage["left"]["requests"].is_u64() && usage["left"]["fuel"].is_null(), "{usage}");
+
+    let (status, metrics) = server.get("/metrics");
+    let metrics = metrics.as_str().unwrap();
+    assert_eq!(status, 200, "{metrics}");
+    for line in [
+        &format!(r#"verdict_decisions_total{{tenant="noisy",outcome="allow"}} {}"#, usage["decisions"]),
+        &format!(
+            r#"verdict_refused_total{{tenant="noisy",bound="requests"}} {}"#,
+            usage["refused"]["requests"]
+        ),
+        &format!(r#"verdict_fuel_total{{tenant="noisy"}} {}"#, usage["fuel"]),
+        &format!(r#"verdict_evaluation_seconds_count{{tenant="noisy"}} {}"#, usage["decisions"]),
+        r#"verdict_decisions_total{tenant="quiet",outcome="allow"} 20"#,
+        "verdict_policies 4",
+        "verdict_log_healthy 1",
+        "# EOF",
+    ] {
+        assert!(metrics.lines().any(|told| told == line), "{line}: {metrics}");
+    }
 }
 
 #[test]

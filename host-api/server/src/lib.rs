@@ -29,6 +29,7 @@ mod error;
 mod gateway;
 mod listen;
 mod merge;
+mod metrics;
 mod oci;
 mod opa;
 mod preview;

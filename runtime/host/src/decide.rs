@@ -112,6 +112,8 @@ pub struct Used {
     pub allow: bool,
     /// The fuel of an answer; a fault has used its limit.
     pub fuel: Option<u64>,
+    /// How long the evaluation took.
+    pub elapsed: Duration,
 }
 
 /// An append whose caller went away, with what is needed to note its id.
@@ -131,7 +133,7 @@ impl Pending {
         let fault = decision.result.as_ref().err().map(|fault| fault.code);
         // What came out of the cache has the fuel of the decision that it was made for, and used none.
         let fuel = if let Cached::Hit { .. } = decision.cached { Some(0) } else { decision.fuel };
-        Some(Used { fault, allow: decision.allow, fuel })
+        Some(Used { fault, allow: decision.allow, fuel, elapsed: decision.elapsed })
     }
 
     /// The decision, once its record is durable.

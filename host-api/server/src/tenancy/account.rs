@@ -155,6 +155,12 @@ impl Account {
         self.usage.view()
     }
 
+    /// How many evaluations took how long, by [`EVALUATION_SECONDS`](super::EVALUATION_SECONDS) and beyond, and how long
+    /// all took together.
+    pub(crate) fn times(&self) -> (Vec<u64>, Duration) {
+        self.usage.times()
+    }
+
     /// Evaluations under way, and questions that wait.
     pub(crate) fn now(&self) -> (u32, u32) {
         let waiting =
@@ -216,6 +222,7 @@ impl Turn {
         if let Some(used) = pending.as_ref().ok().and_then(Pending::used) {
             let fuel = used.fuel.unwrap_or(self.bounds.fuel);
             account.note(account.since.elapsed(), used.fault, used.allow, fuel);
+            account.usage.note_time(used.elapsed);
         }
         Ok(pending)
     }

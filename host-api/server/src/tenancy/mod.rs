@@ -19,7 +19,7 @@ use verdict::core::name::Tenant;
 
 pub(crate) use account::{Account, Claim, Turn};
 pub use budget::{Budget, BudgetError, Budgets};
-pub(crate) use usage::{Refused, UsageView};
+pub(crate) use usage::{EVALUATION_SECONDS, Refused, UsageView};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -63,6 +63,15 @@ impl Tenancy {
     /// The account of a tenant, if its policies were asked.
     pub(crate) fn find(&self, tenant: &Tenant) -> Option<Arc<Account>> {
         self.accounts.load().get(tenant).cloned()
+    }
+
+    /// Every account, in the order of names.
+    pub(crate) fn all(&self) -> Vec<(Tenant, Arc<Account>)> {
+        let accounts = self.accounts.load();
+        let mut all: Vec<_> =
+            accounts.iter().map(|(tenant, account)| (tenant.clone(), Arc::clone(account))).collect();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        all
     }
 
     /// Whether a tenant may ask now. What it asks is not known yet.

@@ -29,7 +29,7 @@ fn aim(route: &Route) -> Aim {
         ("GET", "/v1/api-keys" | "/v1/events" | "/v1/events/stream") => Aim::Query,
         ("POST", "/v1/api-keys") => Aim::Body,
         ("POST", "/v1/tenants") | ("PUT", "/v1/trust" | "/v1/revocations") => Aim::Body,
-        ("GET", "/v1/tenants" | "/v1/policies" | "/v1/revocations") => Aim::Own,
+        ("GET", "/metrics" | "/v1/tenants" | "/v1/policies" | "/v1/revocations") => Aim::Own,
         ("GET", "/v1/registry/documents" | "/v1/trust" | "/v1/trust/versions") => Aim::Trust,
         (method, path) => panic!("it is not known how `{method} {path}` reaches another's objects; say how"),
     }
@@ -76,6 +76,10 @@ fn nobody_learns_or_changes_anything_of_another_tenant() {
     let before = world.block_on(world.registry.catalogue().event_head()).unwrap();
     let mut clients: Vec<_> = ROLES.iter().map(|role| (*role, world.role(Some(own), role))).collect();
     clients.push(("token", world.client.with(TOKEN)));
+    // So that there is something to tell of it.
+    let asked = format!("/v1/tenants/{other}/policies/{other}-loan/decide");
+    assert_ne!(world.client.post(&asked, &json!({"input": {}})).status, 404);
+    assert!(world.client.get("/metrics").is(200).text().contains(other));
     for route in guarded() {
         let called = format!("{} {}", route.method, route.path);
         // The objects are there: who may see all of them does.
