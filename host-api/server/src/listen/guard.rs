@@ -308,8 +308,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if matches!(self.ending, Ending::Open) {
             ready!(Pin::new(&mut self.io).poll_shutdown(context))?;
-            // Nothing is on its way on a connection that was idle.
-            if matches!(self.waiting, Waiting::Idle(_)) {
+            // Nothing is on its way on a connection that has long been idle. One that seems idle since the last answer
+            // may still be sent the rest of a body that nobody waited for.
+            if matches!(self.waiting, Waiting::Idle(since) if since.elapsed() >= LINGER) {
                 return Poll::Ready(Ok(()));
             }
             self.ending = Ending::Lingering(Instant::now() + LINGER, LINGER_BYTES_MAX);
