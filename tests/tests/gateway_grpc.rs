@@ -168,6 +168,16 @@ fn whatever_is_not_allowed_is_denied() {
 }
 
 #[test]
+fn who_asks_beyond_the_budget_is_denied_whatever_the_gateway_does_at_errors() {
+    let site = probe::site();
+    let budgets = site.path("budgets.toml");
+    std::fs::write(&budgets, "[default]\nrequests_per_s = 1\n").unwrap();
+    let server = site.serve(&["--budgets", text(&budgets)]);
+    let refused = (0..20).map(|_| probe(&server, "true")).find(|reply| !reply.message.messages(2).is_empty());
+    assert_eq!(denied(&refused.expect("twenty in a second are too many")), 429);
+}
+
+#[test]
 fn a_gateway_says_who_it_is_and_asks_for_its_own_tenant() {
     let site: Site = probe::site();
     let tokens = site.path("tokens");

@@ -59,7 +59,11 @@ struct Answer {
 
 fn ask(server: &Server, policy: &str) -> Answer {
     let (tenant, name) = policy.split_once('/').unwrap();
-    let url = format!("http://{}/v1/tenants/{tenant}/policies/{name}/decide", server.address);
+    ask_at(server, &format!("/v1/tenants/{tenant}/policies/{name}/decide"))
+}
+
+fn ask_at(server: &Server, path: &str) -> Answer {
+    let url = format!("http://{}{path}", server.address);
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(30)))
@@ -106,6 +110,11 @@ fn questions_beyond_the_rate_are_refused_with_the_time_to_ask_again() {
     for _ in 0..20 {
         assert_eq!(ask(&server, "quiet/answer").status, 200, "another's budget");
     }
+    until_refused(&server, "noisy/answer");
+    let as_opa = ask_at(&server, "/v1/tenants/noisy/opa/v1/data/answer/decide");
+    assert_eq!((as_opa.status, &as_opa.body["code"]), (429, &json!("too_many_requests")), "{}", as_opa.body);
+    assert_eq!(as_opa.headers["retry-after"], "1");
+    assert_eq!(as_opa.headers["ratelimit"], refused.headers["ratelimit"]);
     thread::sleep(Duration::from_secs(1));
     assert_eq!(ask(&server, "noisy/answer").status, 200);
     let usage = usage(&server, "noisy");

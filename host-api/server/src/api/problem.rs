@@ -102,6 +102,11 @@ impl Problem {
         &self.detail
     }
 
+    /// The bound of its tenant that a request met, for problems that are that.
+    pub(crate) fn over(&self) -> Option<Over> {
+        self.over
+    }
+
     /// The answer, of the request with this id.
     pub(crate) fn answered(&self, correlation: &str) -> Response {
         let view = ProblemView {

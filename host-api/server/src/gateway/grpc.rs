@@ -45,6 +45,11 @@ where
     tokio::time::timeout(patience, answered).await.unwrap_or_else(late)
 }
 
+/// Whether an error is about who asks: nothing that asking again, or somebody else, would change.
+pub(super) fn is_of_access(error: &ApiError) -> bool {
+    matches!(error.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
+}
+
 /// An error of access, as gRPC says it. What is another tenant's is forbidden.
 pub(super) fn status(error: &ApiError) -> Status {
     let code = match error.status() {

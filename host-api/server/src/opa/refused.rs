@@ -9,6 +9,7 @@ use super::place::Place;
 use crate::access::Denial;
 use crate::api::Problem;
 use crate::error::{ApiError, json};
+use crate::tenancy::Over;
 
 const INVALID_PARAMETER: &str = "invalid_parameter";
 const INTERNAL_ERROR: &str = "internal_error";
@@ -19,6 +20,7 @@ const INVALID_OPERATION: &str = "invalid_operation";
 pub(super) struct Refused {
     status: StatusCode,
     body: RefusedBody,
+    over: Option<Over>,
 }
 
 /// As a client of OPA reads it.
@@ -38,7 +40,7 @@ struct Detail {
 
 impl Refused {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, body: RefusedBody { code, message: message.into(), errors: Vec::new() } }
+        Self { status, body: RefusedBody { code, message: message.into(), errors: Vec::new() }, over: None }
     }
 
     /// The request cannot be understood, or asks for what is not done here.
@@ -95,6 +97,9 @@ impl IntoResponse for Refused {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        for (name, value) in self.over.iter().flat_map(Over::headers) {
+            headers.insert(name, value);
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -104,13 +109,13 @@ impl IntoResponse for Refused {
 
 impl From<ApiError> for Refused {
     fn from(error: ApiError) -> Self {
-        Self::of(error.status(), error.code(), error.message())
+        Self { over: error.over(), ..Self::of(error.status(), error.code(), error.message()) }
     }
 }
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self::of(problem.status(), problem.code(), problem.detail())
+        Self { over: problem.over(), ..Self::of(problem.status(), problem.code(), problem.detail()) }
     }
 }
 
@@ -130,6 +135,8 @@ impl Refused {
             StatusCode::PAYLOAD_TOO_LARGE => (StatusCode::BAD_REQUEST, INVALID_PARAMETER),
             StatusCode::METHOD_NOT_ALLOWED => (status, INVALID_OPERATION),
             StatusCode::CONFLICT => (status, "resource_conflict"),
+            // OPA has no budgets, and no word for them.
+            StatusCode::TOO_MANY_REQUESTS => (status, "too_many_requests"),
             status if status.is_client_error() => (status, INVALID_PARAMETER),
             status => (status, INTERNAL_ERROR),
         };

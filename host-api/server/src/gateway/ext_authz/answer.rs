@@ -41,6 +41,7 @@ pub(super) fn carried_out(allow: bool, value: Option<&str>, id: &str, path: &str
 pub(super) fn refused(status: StatusCode, message: &str, id: Option<&str>) -> CheckResponse {
     let (code, status) = match status {
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => (Code::InvalidArgument, status),
+        StatusCode::TOO_MANY_REQUESTS => (Code::ResourceExhausted, status),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
         }

@@ -15,8 +15,9 @@
 //! parameters, metadata for the next filter; of a denial its status, headers and body. One that cannot be carried out is
 //! a denial (500). Reasons stay here: the decision's id goes along, as `x-verdict-decision-id`.
 //!
-//! **A fault** is a denial with 500 or 503. What could not be asked because of who asks is an error of gRPC: whether
-//! Envoy lets requests pass at errors is its `failure_mode_allow`, which should stay false.
+//! **A fault** is a denial with 500 or 503; a tenant over its budget is one with 429. What could not be asked because of
+//! who asks is an error of gRPC: whether Envoy lets requests pass at errors is its `failure_mode_allow`, which should
+//! stay false.
 
 mod answer;
 mod input;
@@ -83,8 +84,11 @@ async fn check(
             return Ok(answer::refused(StatusCode::INTERNAL_SERVER_ERROR, &message, None));
         }
     };
-    let principal =
-        app.decider(headers, origin, &asked.policy).await.map_err(|error| grpc::status(&error))?;
+    let principal = match app.decider(headers, origin, &asked.policy).await {
+        Ok(principal) => principal,
+        Err(error) if grpc::is_of_access(&error) => return Err(grpc::status(&error)),
+        Err(error) => return Ok(answer::refused(error.status(), error.code(), None)),
+    };
     let policy = asked.policy.to_string();
     match decide(app, asked, principal.caller(), &mut attributes).await {
         Ok(decision) => Ok(answer::decided(&decision, path(&attributes))),
