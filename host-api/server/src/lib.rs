@@ -27,6 +27,7 @@ mod decide;
 mod door;
 mod error;
 mod gateway;
+mod health;
 mod listen;
 mod merge;
 mod metrics;
@@ -38,6 +39,7 @@ mod routes;
 mod still;
 mod tail;
 mod tenancy;
+mod times;
 mod transitions;
 mod wire;
 

@@ -11,12 +11,13 @@ use tokio::sync::{Semaphore, watch};
 use utoipa::ToSchema;
 use verdict::Host;
 use verdict::core::name::{PolicyName, Tenant};
+use verdict::core::time::Timestamp;
 use verdict::engine::Instances;
 use verdict::registry::catalogue::Catalogue;
 use verdict::registry::publish::Publisher;
 use verdict::registry::repository::Registry;
 
-use crate::access::{Access, Action, Origin, Principal};
+use crate::access::{Access, Action, Origin, Principal, now};
 use crate::api::{Answer, Asked, Contents, Problem};
 use crate::authzen::AuthZen;
 use crate::error::{ApiError, json};
@@ -49,11 +50,14 @@ pub(crate) struct App {
     pub(crate) ext_authz: Option<PolicyName>,
     pub(crate) tenancy: Tenancy,
     pub(crate) long_evaluations: Arc<Semaphore>,
+    pub(crate) long_evaluations_max: usize,
     pub(crate) previews: Arc<Semaphore>,
     /// How the listeners are.
     pub(crate) condition: Arc<Condition>,
     /// What `POST /` asks.
     pub(crate) opa_default: Option<DefaultDecision>,
+    /// When it began.
+    pub(crate) began: Timestamp,
     stopping: watch::Sender<bool>,
 }
 
@@ -73,9 +77,11 @@ impl App {
             ext_authz: options.ext_authz.clone(),
             tenancy: Tenancy::new(options.budgets.clone()),
             long_evaluations: Arc::new(Semaphore::new(options.long_evaluations_max)),
+            long_evaluations_max: options.long_evaluations_max,
             previews: Arc::new(Semaphore::new(PREVIEWS_MAX)),
             condition: Arc::default(),
             opa_default: options.opa_default.clone(),
+            began: now(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -131,7 +137,7 @@ impl App {
     }
 
     /// Whether the registry can be read, where there is one.
-    async fn has_registry(&self) -> bool {
+    pub(crate) async fn has_registry(&self) -> bool {
         match &self.registry {
             Some(registry) => registry.catalogue().event_head().await.is_ok(),
             None => true,
@@ -142,6 +148,19 @@ impl App {
     pub(crate) async fn is_ready(&self) -> bool {
         let decides = |host: &Host| !host.policies().is_empty() && host.health().is_ok();
         !self.condition.is_leaving() && self.host.as_ref().is_none_or(decides) && self.has_registry().await
+    }
+
+    /// How many evaluations with a large fuel limit are under way.
+    pub(crate) fn long_evaluations_under_way(&self) -> usize {
+        self.long_evaluations_max.saturating_sub(self.long_evaluations.available_permits())
+    }
+
+    /// What holds until when: the documents that the policies rest on, those that access rests on, and the certificate.
+    pub(crate) fn ends(&self) -> Vec<(&'static str, Timestamp)> {
+        let own = self.host.iter().flat_map(Host::standing);
+        let own = own.map(|standing| (standing.document, standing.until));
+        let certificate = self.condition.certificate_ends().map(|end| ("certificate", end));
+        own.chain(self.access.ends()).chain(certificate).collect()
     }
 
     /// Tells those who wait for news that there will be none.

@@ -25,6 +25,7 @@ use verdict_registry::{Documents, Layout, Source, Tree};
 use crate::cache::Rules;
 use crate::error::HostError;
 use crate::load::{Active, DATA_BYTES_MAX, Data, Quarantined, Table, holds};
+use crate::reading::Standing;
 use crate::route::Route;
 use crate::state::State;
 
@@ -62,6 +63,17 @@ impl Ground {
         Basis { trust, revocations: revocations.as_ref(), seen, now: *now }
     }
 
+    /// Until when the documents hold that everything rests on.
+    fn standing(&self) -> Vec<Standing> {
+        let (version, until) = (self.trust.version(), self.trust.expires());
+        let trust = Standing { document: "trust", version, until };
+        let revocations = self.revocations.iter().map(|revocations| {
+            let (version, until) = (revocations.document().sequence, revocations.until());
+            Standing { document: "revocations", version, until }
+        });
+        std::iter::once(trust).chain(revocations).collect()
+    }
+
     /// What a route rests on besides its own state: where none of it changed, the route stays.
     fn digest(&self) -> Digest {
         let revocations = self.revocations.as_ref().map(Verified::digest);
@@ -94,9 +106,11 @@ impl Follower<'_> {
         let offered = self.registry.source.documents().unwrap_or_else(|refusal| {
             tracing::warn!(%refusal, "the registry cannot be read; going on with what is here");
             table.unreachable = Some(refusal);
+            table.unreachable_since = Some(old.unreachable_since.unwrap_or(self.now));
             Documents::default()
         });
         let mut ground = self.ground(&own, &offered, &kept, &mut table.quarantine)?;
+        table.standing = ground.standing();
         let snapshots = self.snapshots(&own, &offered, &kept, &mut ground, old, &mut table)?;
         let reverted = self.state.reverted()?;
         let offers: Vec<_> = offers(&offered, &kept).into_iter().collect();

@@ -32,6 +32,7 @@ mod ids;
 mod load;
 mod preview;
 mod random;
+mod reading;
 mod recorded;
 pub mod replay;
 mod route;
@@ -61,6 +62,7 @@ use verdict_core::name::{ChannelName, PolicyName, RuleName, Tenant};
 use verdict_core::pointer::Pointer;
 use verdict_core::record::Receipt;
 use verdict_core::refusal::Refusal;
+use verdict_core::time::Timestamp;
 use verdict_engine::{CompileCache, Compiler, Document, Engine, Instances, VerificationCounts};
 use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
 
@@ -71,6 +73,7 @@ pub use event::{EVENT_FORMAT, Event};
 pub use follow::Registry;
 pub use load::Quarantined;
 pub use preview::{Preview, PreviewError, Previewed, Subject, Unsaved};
+pub use reading::{Readings, Standing};
 pub use tail::{Tail, Tailed, TailedDecision};
 pub use verdict_core as core;
 pub use verdict_engine as engine;
@@ -223,6 +226,7 @@ pub(crate) struct Inner {
     tails: Arc<Tails>,
     previews: Previews,
     decisions: Decisions,
+    readings: reading::Counted,
     // The last to go: the lock on the state folder outlives the log's threads.
     state: State,
 }
@@ -260,7 +264,7 @@ pub struct PolicyStatus {
     /// The digest of the data that it may read.
     pub data: Option<Digest>,
     /// When its trust ends.
-    pub until: verdict_core::time::Timestamp,
+    pub until: Timestamp,
     /// Why each of its evaluations runs in a new instance; none where instances are reset in place.
     pub new_instances_because: Option<String>,
 }
@@ -340,8 +344,14 @@ impl Host {
     /// # Errors
     /// As [`Host::open`].
     pub fn reload(&self) -> Result<(), HostError> {
+        let _one_at_a_time = self.inner.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read();
+        self.inner.readings.note(now(), &read);
+        read
+    }
+
+    fn read(&self) -> Result<(), HostError> {
         let inner = &self.inner;
-        let _one_at_a_time = inner.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let old = inner.table.load_full();
         let Inner { engine, state, sources, .. } = inner.as_ref();
         let table = match &inner.config.registry {
@@ -421,6 +431,21 @@ impl Host {
     /// Why the registry could not be read the last time; none where it could, or none is followed.
     pub fn unreachable(&self) -> Option<Refusal> {
         self.inner.table.load().unreachable.clone()
+    }
+
+    /// Since when it cannot be.
+    pub fn unreachable_since(&self) -> Option<Timestamp> {
+        self.inner.table.load().unreachable_since
+    }
+
+    /// The documents that everything which is loaded rests on, and until when they hold.
+    pub fn standing(&self) -> Vec<Standing> {
+        self.inner.table.load().standing.clone()
+    }
+
+    /// How reading policies, trust and data has gone.
+    pub fn readings(&self) -> Readings {
+        self.inner.readings.read()
     }
 
     /// How many decisions of shadows were recorded, and how many left out because too many waited.
@@ -513,6 +538,16 @@ impl Host {
     /// of power now would take them; under [`Log::Durable`] nobody has heard of them.
     pub fn unsynced(&self) -> u64 {
         self.inner.ledger.as_ref().map_or(0, |ledger| ledger.stats().unsynced)
+    }
+
+    /// What the log has counted; none where nothing is recorded.
+    pub fn log_stats(&self) -> Option<verdict_ledger::Stats> {
+        Some(self.inner.ledger.as_ref()?.stats())
+    }
+
+    /// How long ago the log failed; none while it has not.
+    pub fn log_failed_for(&self) -> Option<Duration> {
+        self.inner.ledger.as_ref()?.stopped_for()
     }
 
     /// How evaluations come by the pristine state.
@@ -609,6 +644,7 @@ fn assemble(config: Config, sources: Sources) -> Result<Arc<Inner>, HostError> {
             tails: Arc::default(),
             previews: Previews::default(),
             decisions,
+            readings: reading::Counted::default(),
             state,
         }
     });

@@ -20,6 +20,7 @@ use verdict_registry::Layout;
 
 use crate::cache::Rules;
 use crate::error::HostError;
+use crate::reading::Standing;
 use crate::route::{Route, Routes};
 use crate::state::State;
 
@@ -85,6 +86,10 @@ pub(crate) struct Table {
     pub(crate) newest_data: HashMap<Tenant, Arc<Data>>,
     /// Why the registry could not be read, where one is followed.
     pub(crate) unreachable: Option<Refusal>,
+    /// Since when.
+    pub(crate) unreachable_since: Option<Timestamp>,
+    /// What all of it rests on.
+    pub(crate) standing: Vec<Standing>,
 }
 
 impl Table {
@@ -180,7 +185,9 @@ impl Loader<'_> {
         let mut seen = self.state.seen()?;
         let trust = self.sources.trust(&seen, self.now)?;
         let data = self.sources.data()?;
-        let mut table = Table::default();
+        let until = trust.expires();
+        let standing = vec![Standing { document: "trust", version: trust.version(), until }];
+        let mut table = Table { standing, ..Table::default() };
         let mut admitted: BTreeMap<PolicyName, Vec<(PathBuf, AdmittedArtifact)>> = BTreeMap::new();
         let folders = verdict_registry::find(&self.sources.policies)
             .map_err(|error| HostError::state(&self.sources.policies, &error))?;

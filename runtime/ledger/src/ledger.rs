@@ -111,7 +111,15 @@ pub struct Stats {
     pub torn_bytes: u64,
     /// What waits to be written. Bytes.
     pub queued_bytes: u64,
+    /// How many times what was written was made durable, by how long that took: up to each of [`SYNC_SECONDS`], and
+    /// longer.
+    pub sync_times: [u64; SYNC_SECONDS.len() + 1],
+    /// How long that took together.
+    pub sync_time: Duration,
 }
+
+/// The ends of the ranges that [`Stats::sync_times`] counts in: seconds.
+pub const SYNC_SECONDS: [f64; 10] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 2.5e-1, 1.0];
 
 /// A Merkle log for each name, all kept in one journal. Clones are the same ledger; the last one to go closes it.
 ///
@@ -343,7 +351,14 @@ impl Ledger {
             checkpoints: read(&shared.counters.checkpoints),
             torn_bytes: read(&shared.counters.torn_bytes),
             queued_bytes: shared.queue().bytes as u64,
+            sync_times: std::array::from_fn(|range| shared.counters.sync_times.get(range).map_or(0, read)),
+            sync_time: Duration::from_nanos(read(&shared.counters.sync_nanos)),
         }
+    }
+
+    /// How long ago it stopped because something failed; none while it has not.
+    pub fn stopped_for(&self) -> Option<Duration> {
+        self.0.shared.stopped_for()
     }
 
     /// Whether it still takes appends.

@@ -55,7 +55,7 @@ pub use append::Append;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use directory::DirStorage;
 pub use error::LedgerError;
-pub use ledger::{Config, Durability, Ledger, Stats};
+pub use ledger::{Config, Durability, Ledger, SYNC_SECONDS, Stats};
 pub use name::LogName;
 pub use note::{NoteError, SigningKey, VerifierKey};
 pub use proof::{PROOF_BYTES_MAX, ProofError, TlogProof};

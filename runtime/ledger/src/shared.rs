@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use crate::append::Completion;
 use crate::journal::{self, Entry, EvidenceLocation, Location};
 use crate::note::{SigningKey, VerifierKey};
 use crate::store::Store;
-use crate::{Config, LedgerError, LogName};
+use crate::{Config, LedgerError, LogName, SYNC_SECONDS};
 
 /// Most entries are shorter than this and so are read in one step. Bytes.
 const FIRST_READ_BYTES: usize = 4096;
@@ -26,7 +27,8 @@ pub(crate) struct Shared {
     pub(crate) woken: Condvar,
     pub(crate) counters: Counters,
     logs: RwLock<BTreeMap<LogName, Arc<Log>>>,
-    stopped: OnceLock<Arc<str>>,
+    /// Why it stopped, and when.
+    stopped: OnceLock<(Arc<str>, Instant)>,
     journal_end: Mutex<Location>,
 }
 
@@ -88,6 +90,21 @@ pub(crate) struct Counters {
     pub(crate) batches: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
     pub(crate) torn_bytes: AtomicU64,
+    pub(crate) sync_times: [AtomicU64; SYNC_SECONDS.len() + 1],
+    pub(crate) sync_nanos: AtomicU64,
+}
+
+impl Counters {
+    /// Counts one time that what was written was made durable.
+    pub(crate) fn note_sync(&self, elapsed: Duration) {
+        let seconds = elapsed.as_secs_f64();
+        let range = SYNC_SECONDS.partition_point(|end| *end < seconds);
+        if let Some(count) = self.sync_times.get(range) {
+            add(count, 1);
+        }
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.sync_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
 }
 
 /// An entry read back.
@@ -128,14 +145,18 @@ impl Shared {
 
     /// Stops the ledger for good; the first reason stays.
     pub(crate) fn stop(&self, error: &LedgerError) {
-        let _ = self.stopped.set(error.to_string().into());
+        let _ = self.stopped.set((error.to_string().into(), Instant::now()));
     }
 
     pub(crate) fn running(&self) -> Result<(), LedgerError> {
         match self.stopped.get() {
             None => Ok(()),
-            Some(reason) => Err(LedgerError::Stopped { reason: reason.clone() }),
+            Some((reason, _)) => Err(LedgerError::Stopped { reason: reason.clone() }),
         }
+    }
+
+    pub(crate) fn stopped_for(&self) -> Option<Duration> {
+        self.stopped.get().map(|(_, since)| since.elapsed())
     }
 
     /// Up to where the journal may be read while it grows: the place after the last batch that was written whole.

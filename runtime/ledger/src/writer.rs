@@ -267,8 +267,12 @@ impl Writer {
 
     /// Makes everything written durable, and lets the integrator have it.
     fn sync(&mut self) -> Result<(), LedgerError> {
+        let began = (self.evidence.dirty || self.journal.dirty).then(Instant::now);
         self.evidence.sync(&self.shared)?;
         self.journal.sync(&self.shared)?;
+        if let Some(began) = began {
+            self.shared.counters.note_sync(began.elapsed());
+        }
         self.durable = self.sequence;
         self.unsynced_since = None;
         let synced = std::mem::take(&mut self.unsynced);

@@ -32,18 +32,18 @@ mod workload;
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use verdict::HostError;
 use verdict::core::digest::Digest;
 use verdict::core::name::Tenant;
 use verdict::core::time::Timestamp;
 use verdict::engine::Compiler;
 use verdict::registry::catalogue::{ApiKeyEntry, Catalogue};
+use verdict::{HostError, Readings};
 
 use crate::error::ApiError;
 use crate::still::Still;
@@ -278,6 +278,25 @@ impl Access {
         if let Some(policy) = &self.inner.policy {
             policy.reload();
         }
+    }
+
+    /// How reading the access policy and its trust file has gone; none where there is no such policy.
+    pub(crate) fn readings(&self) -> Option<Readings> {
+        Some(self.inner.policy.as_ref()?.recorded.readings())
+    }
+
+    /// Why what is done cannot be recorded, and for how long; none where it can be, or nothing is.
+    pub(crate) fn log_failure(&self) -> Option<(HostError, Duration)> {
+        let host = &self.inner.policy.as_ref()?.recorded;
+        Some((host.health().err()?, host.log_failed_for().unwrap_or_default()))
+    }
+
+    /// Until when the trust file of the access policy holds, and the policy itself.
+    pub(crate) fn ends(&self) -> Vec<(&'static str, Timestamp)> {
+        let Some(policy) = &self.inner.policy else { return Vec::new() };
+        let trust = policy.recorded.standing().into_iter().map(|standing| ("access-trust", standing.until));
+        let policies = policy.recorded.policies().into_iter().map(|policy| ("access-policy", policy.until));
+        trust.chain(policies).collect()
     }
 
     /// Writes what is outstanding of the log of access.

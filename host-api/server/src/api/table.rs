@@ -15,7 +15,7 @@ use super::{channels, data, events, follow, keys, policies, statements, tenants,
 use crate::authzen::{discovery, routes as authzen};
 use crate::gateway::{admission, auth_request};
 use crate::routes::App;
-use crate::{batch, decide, metrics, preview, routes as host, tail};
+use crate::{batch, decide, health, metrics, preview, routes as host, tail};
 
 /// Routes on their way into a router. There is no way in but with an action, or by saying that everybody may.
 pub(super) struct Table {
@@ -121,6 +121,7 @@ fn decisions(table: Table) -> Table {
     table
         .older("host.read", Whose::Own, routes!(host::policies))
         .older("host.read", Whose::Own, routes!(metrics::metrics))
+        .route("host.read", Whose::Own, routes!(health::details))
         .older("decision.decide", Whose::Path, routes!(decide::routed))
         .older("decision.decide", Whose::Path, routes!(batch::batch))
         .patient("policy.preview", Whose::Path, routes!(preview::preview))

@@ -8,12 +8,13 @@ use tokio::sync::Semaphore;
 
 use super::Listen;
 use super::bind::Listener;
+use super::condition::Condition;
 use super::connection;
 use super::drain::{Drain, Stage};
 use super::guard::{Limits, Pulse};
 use super::stream::Stream;
 use super::tls::Tls;
-use super::visit::{Condition, Requests, Visit};
+use super::visit::Visit;
 use crate::access::{self, Origin};
 use crate::door::Door;
 
@@ -26,7 +27,6 @@ const TURNED_AWAY_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct Porter {
     pub(super) door: Arc<Door>,
     pub(super) condition: Arc<Condition>,
-    pub(super) requests: Arc<Requests>,
     pub(super) limits: Limits,
     pub(super) tls: Option<Arc<Tls>>,
     connections: Arc<Semaphore>,
@@ -40,12 +40,11 @@ impl Porter {
         condition: Arc<Condition>,
         limits: Limits,
         tls: Option<Arc<Tls>>,
-        (connections_max, requests_max): (usize, usize),
     ) -> Self {
+        let (_, connections_max) = condition.traffic.connections();
         Self {
             door,
             condition,
-            requests: Arc::new(Requests::new(requests_max)),
             limits,
             tls,
             connections: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
@@ -93,13 +92,16 @@ impl Porter {
         }
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
             let served = self.serve(stream, tls, origin, false, drain.clone());
+            let condition = Arc::clone(&self.condition);
             drop(tokio::spawn(async move {
+                let _open = condition.traffic.connect();
                 served.await;
                 drop(permit);
             }));
             return;
         }
         self.turned_away.fetch_add(1, Ordering::Relaxed);
+        self.condition.traffic.turn_away();
         if let Ok(permit) = Arc::clone(&self.goodbyes).try_acquire_owned() {
             let served = self.serve(stream, tls, origin, true, drain.clone());
             drop(tokio::spawn(async move {
@@ -120,7 +122,6 @@ impl Porter {
         let visit = Visit {
             door: Arc::clone(&self.door),
             condition: Arc::clone(&self.condition),
-            requests: Arc::clone(&self.requests),
             pulse: Arc::new(Pulse::default()),
             origin,
             is_beyond,

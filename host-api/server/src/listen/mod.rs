@@ -6,6 +6,7 @@
 mod accept;
 mod address;
 mod bind;
+mod condition;
 mod connection;
 mod drain;
 mod error;
@@ -37,10 +38,10 @@ use guard::Limits;
 use tls::Tls;
 
 pub use address::Listen;
+pub(crate) use condition::{CLASSES, Condition, Protocol};
 pub use error::ListenError;
 pub use options::Options;
 pub use tls::{TlsError, TlsOptions};
-pub(crate) use visit::Condition;
 
 /// A server that is bound, and not yet serving.
 pub struct Server {
@@ -78,7 +79,7 @@ impl Server {
         if let Some(address) = open.filter(|_| options.access.is_open()) {
             return Err(ListenError::Open(address));
         }
-        let condition = Arc::<Condition>::default();
+        let condition = Arc::new(Condition::new(options.connections_max, options.requests_max));
         let tls = tls(&options, &condition)?;
         bind::make_room(options.connections_max);
         let mut listeners = Vec::new();
@@ -168,8 +169,7 @@ impl Server {
             idle: options.idle_timeout,
             write: options.request_timeout,
         };
-        let bounds = (options.connections_max, options.requests_max);
-        Porter::new(Arc::new(door), Arc::clone(&app.condition), limits, self.tls.clone(), bounds)
+        Porter::new(Arc::new(door), Arc::clone(&app.condition), limits, self.tls.clone())
     }
 }
 

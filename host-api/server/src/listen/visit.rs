@@ -1,13 +1,14 @@
-//! What every connection shares, and what each request passes before the door: the bounds on how many are under way.
+//! What each request passes before the door, and what is counted of it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Version};
 
+use super::condition::{Condition, Protocol};
 use super::guard::Pulse;
 use crate::access::Origin;
 use crate::api::{Problem, refused, request_id};
@@ -16,67 +17,10 @@ use crate::door::{Body, Door};
 /// The most header lines of a request. Of HTTP/1.1 the reader takes no more; HTTP/2 has a bound in bytes only.
 const HEADERS_MAX: usize = 100;
 
-/// How the listeners are, for everybody who looks after this server.
-#[derive(Debug, Default)]
-pub(crate) struct Condition {
-    leaving: AtomicBool,
-    has_old_certificate: AtomicBool,
-}
-
-impl Condition {
-    /// Whether the server is about to stop.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
-    }
-
-    /// Whether the certificate was changed, and could not be read again: the one before is shown.
-    pub(crate) fn has_old_certificate(&self) -> bool {
-        self.has_old_certificate.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn certificate_is_old(&self, is_old: bool) {
-        self.has_old_certificate.store(is_old, Ordering::Relaxed);
-    }
-}
-
-/// How many requests are under way, of all connections.
-#[derive(Debug)]
-pub(super) struct Requests {
-    under_way: AtomicUsize,
-    max: usize,
-}
-
-/// One of those that are under way.
-struct Entered<'a>(&'a Requests);
-
-impl Requests {
-    pub(super) const fn new(max: usize) -> Self {
-        Self { under_way: AtomicUsize::new(0), max }
-    }
-
-    /// None where there are as many as there may be.
-    fn enter(&self) -> Option<Entered<'_>> {
-        let entered = Entered(self);
-        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
-        (before < self.max).then_some(entered)
-    }
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// A connection, as its requests see it.
 pub(super) struct Visit {
     pub(super) door: Arc<Door>,
     pub(super) condition: Arc<Condition>,
-    pub(super) requests: Arc<Requests>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) origin: Origin,
     /// Whether it is one too many: nothing but health is answered on it.
@@ -91,7 +35,9 @@ impl Visit {
     ) -> Result<Response<Body>, Infallible> {
         let _under_way = self.pulse.begin();
         let keeps_alive = request.version() < Version::HTTP_2;
-        let entered = self.requests.enter();
+        let began = Instant::now();
+        let protocol = Protocol::of(&request);
+        let entered = self.condition.traffic.enter();
         let refusal = self.refusal(&request, entered.is_some());
         // Where such a request ends may be seen otherwise by whoever sent it on.
         let is_malformed = refusal.as_ref().is_some_and(|problem| problem.status().is_client_error());
@@ -103,6 +49,7 @@ impl Visit {
             // The next request goes elsewhere.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        self.condition.traffic.note(protocol, response.status(), began.elapsed());
         Ok(response)
     }
 
@@ -121,6 +68,7 @@ impl Visit {
         if may_pass || self.origin == Origin::BreakGlass || is_health(request.uri().path()) {
             return None;
         }
+        self.condition.traffic.shed();
         let message = "the server has as much to do as it takes on; ask again";
         Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message))
     }
@@ -128,20 +76,8 @@ impl Visit {
 
 /// What is asked by those who must know how the server is doing, most of all when it has too much to do.
 fn is_health(path: &str) -> bool {
-    path == "/health" || path.starts_with("/health/") || path == "/grpc.health.v1.Health/Check"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn as_many_requests_are_under_way_as_there_may_be_and_one_that_ends_makes_room() {
-        let requests = Requests::new(2);
-        let (first, second) = (requests.enter(), requests.enter());
-        assert!(first.is_some() && second.is_some());
-        assert!(requests.enter().is_none() && requests.enter().is_none());
-        drop(first);
-        assert!(requests.enter().is_some());
-    }
+    path == "/health"
+        || path.starts_with("/health/")
+        || path == "/metrics"
+        || path == "/grpc.health.v1.Health/Check"
 }

@@ -12,6 +12,7 @@ use super::Over;
 use super::bucket::Bucket;
 use super::budget::Budget;
 use super::usage::{Refused, Usage, UsageView};
+use crate::times::Timed;
 
 /// The longest time in the queue. Whoever waits longer would have been better off asking another server.
 const QUEUE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -155,10 +156,22 @@ impl Account {
         self.usage.view()
     }
 
-    /// How many evaluations took how long, by [`EVALUATION_SECONDS`](super::EVALUATION_SECONDS) and beyond, and how long
-    /// all took together.
-    pub(crate) fn times(&self) -> (Vec<u64>, Duration) {
+    /// How long evaluations took.
+    pub(crate) fn times(&self) -> Timed {
         self.usage.times()
+    }
+
+    /// What it may use of each that is bounded.
+    pub(crate) fn bounds(&self) -> Vec<(&'static str, u64)> {
+        let concurrency = self.concurrency.as_ref();
+        let bounds = [
+            ("requests", self.requests.as_ref().map(Bucket::per_s)),
+            ("fuel", self.fuel.as_ref().map(Bucket::per_s)),
+            ("concurrency", concurrency.map(|concurrency| concurrency.running_max.into())),
+            ("queue", concurrency.map(|concurrency| concurrency.waiting_max.into())),
+            ("memory", self.memory_bytes_max),
+        ];
+        bounds.into_iter().filter_map(|(name, bound)| Some((name, bound?))).collect()
     }
 
     /// Evaluations under way, and questions that wait.

@@ -2,28 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use verdict::core::name::Tenant;
 
 /// What one tenant may use at a time, and in a second. What is left out is not bounded but by what the whole server
 /// has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// Questions a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_s: Option<u64>,
     /// Fuel a second. A fault is charged its whole limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fuel_per_s: Option<u64>,
     /// Evaluations at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
     /// Questions that wait for one of those; more are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
     /// Bytes of the memory limits of the policies that are being evaluated, together.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
 }
 
 /// The budgets of all tenants: one for those that are not named, and their own for the others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budgets {
     /// What each tenant has that is not named.
@@ -55,7 +60,8 @@ impl Budgets {
         Ok(self)
     }
 
-    pub(super) fn of(&self, tenant: &Tenant) -> Budget {
+    /// What a tenant may use.
+    pub(crate) fn of(&self, tenant: &Tenant) -> Budget {
         let (own, default) = (self.tenants.get(tenant), &self.default);
         let own = own.cloned().unwrap_or_default();
         Budget {

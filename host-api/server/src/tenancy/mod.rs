@@ -19,7 +19,7 @@ use verdict::core::name::Tenant;
 
 pub(crate) use account::{Account, Claim, Turn};
 pub use budget::{Budget, BudgetError, Budgets};
-pub(crate) use usage::{EVALUATION_SECONDS, Refused, UsageView};
+pub(crate) use usage::{Refused, UsageView};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -72,6 +72,11 @@ impl Tenancy {
             accounts.iter().map(|(tenant, account)| (tenant.clone(), Arc::clone(account))).collect();
         all.sort_by(|one, other| one.0.cmp(&other.0));
         all
+    }
+
+    /// What each tenant may use that is not named, and those that are.
+    pub(crate) fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// Whether a tenant may ask now. What it asks is not known yet.

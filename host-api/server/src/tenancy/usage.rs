@@ -7,6 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use verdict::core::outcome::FaultCode;
 
+use crate::times::{Timed, Times};
+
 /// Which bound a question met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -57,20 +59,33 @@ impl Refused {
 }
 
 /// The ends of the ranges that the times of evaluations are counted in: seconds.
-pub(crate) const EVALUATION_SECONDS: [f64; 12] =
+const EVALUATION_SECONDS: [f64; 12] =
     [2e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 2.5e-2, 1e-1, 5e-1];
 
 /// Counters that only grow.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Usage {
     decisions: AtomicU64,
     allowed: AtomicU64,
     fuel: AtomicU64,
     faults: [AtomicU64; FaultCode::ALL.len()],
     refused: [AtomicU64; Refused::ALL.len()],
-    /// Evaluations by how long they took: up to each of [`EVALUATION_SECONDS`], and longer.
-    times: [AtomicU64; EVALUATION_SECONDS.len() + 1],
-    nanos: AtomicU64,
+    /// How long evaluations took.
+    times: Times<{ EVALUATION_SECONDS.len() }>,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        let zero = AtomicU64::default;
+        Self {
+            decisions: zero(),
+            allowed: zero(),
+            fuel: zero(),
+            faults: std::array::from_fn(|_| zero()),
+            refused: std::array::from_fn(|_| zero()),
+            times: Times::new(&EVALUATION_SECONDS),
+        }
+    }
 }
 
 /// What a tenant used, as it is told.
@@ -103,19 +118,11 @@ impl Usage {
     }
 
     pub(super) fn note_time(&self, elapsed: Duration) {
-        let seconds = elapsed.as_secs_f64();
-        let range = EVALUATION_SECONDS.partition_point(|end| *end < seconds);
-        if let Some(count) = self.times.get(range) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.times.note(elapsed);
     }
 
-    /// How many evaluations took how long, range by range, and how long all took together.
-    pub(super) fn times(&self) -> (Vec<u64>, Duration) {
-        let counts = self.times.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        (counts, Duration::from_nanos(self.nanos.load(Ordering::Relaxed)))
+    pub(super) fn times(&self) -> Timed {
+        self.times.read()
     }
 
     pub(super) fn refuse(&self, what: Refused) {

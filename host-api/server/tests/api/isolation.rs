@@ -29,7 +29,9 @@ fn aim(route: &Route) -> Aim {
         ("GET", "/v1/api-keys" | "/v1/events" | "/v1/events/stream") => Aim::Query,
         ("POST", "/v1/api-keys") => Aim::Body,
         ("POST", "/v1/tenants") | ("PUT", "/v1/trust" | "/v1/revocations") => Aim::Body,
-        ("GET", "/metrics" | "/v1/tenants" | "/v1/policies" | "/v1/revocations") => Aim::Own,
+        ("GET", "/metrics" | "/health/details" | "/v1/tenants" | "/v1/policies" | "/v1/revocations") => {
+            Aim::Own
+        }
         ("GET", "/v1/registry/documents" | "/v1/trust" | "/v1/trust/versions") => Aim::Trust,
         (method, path) => panic!("it is not known how `{method} {path}` reaches another's objects; say how"),
     }

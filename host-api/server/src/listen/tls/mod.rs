@@ -18,8 +18,9 @@ use rustls::version::TLS13;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use verdict::core::time::Timestamp;
 
-use super::visit::Condition;
+use super::condition::Condition;
 
 pub(super) use certificate::Leaf;
 use files::Stamp;
@@ -77,6 +78,7 @@ impl Tls {
         let stamp = Mutex::new(stamp(&options));
         let current = RwLock::new(Arc::new(config(&options)?));
         files::warn_of_readers(&options.key);
+        condition.certificate_is_new(ends(&options));
         Ok(Self { options, condition, current, stamp })
     }
 
@@ -113,18 +115,25 @@ impl Tls {
         // Before reading: what changes meanwhile is read once more.
         *seen = stamp(&self.options);
         let read = config(&self.options);
-        self.condition.certificate_is_old(read.is_err());
         match read {
             Ok(config) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                 files::warn_of_readers(&self.options.key);
+                self.condition.certificate_is_new(ends(&self.options));
                 tracing::info!("read the certificate again");
             }
             Err(error) => {
+                self.condition.certificate_is_old();
                 tracing::error!(%error, "the certificate was not read again; the one before goes on");
             }
         }
     }
+}
+
+/// Until when the certificate counts.
+fn ends(options: &TlsOptions) -> Option<Timestamp> {
+    let chain = files::chain(&options.certificate).ok()?;
+    Some(Leaf::read(chain.first()?)?.not_after)
 }
 
 fn stamp(options: &TlsOptions) -> Vec<Stamp> {

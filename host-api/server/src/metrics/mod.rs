@@ -4,6 +4,9 @@
 //! Nothing is counted for this alone: what is told is read, at each scrape, where it is kept anyway. A caller of one
 //! tenant is told of its own.
 
+mod whole;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,27 +18,29 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use verdict::core::name::Tenant;
+use verdict::core::time::Timestamp;
 use verdict::{DecisionCacheCounts, Host};
 
 use crate::api::{Asked, Problem};
 use crate::error::ApiError;
 use crate::routes::App;
-use crate::tenancy::{Account, EVALUATION_SECONDS};
+use crate::tenancy::Account;
+use crate::times::Timed;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What this server has done since it began, for Prometheus: decisions, faults, fuel and time of evaluations by tenant,
-/// what was refused, the decision cache, what is loaded, and the state of the log.
+/// what was refused, the decision cache, what is loaded and until when it holds, requests and connections, and the state
+/// of the log.
 #[utoipa::path(get, path = "/metrics", tag = "host", operation_id = "read_metrics",
     responses((status = 200, description = "the metrics", body = String,
         content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>, asked: Asked) -> Result<Response, ApiError> {
     let accounts = app.tenancy.all();
     let accounts = accounts.into_iter().filter(|(tenant, _)| asked.principal.is_for(tenant)).collect();
-    let is_for_all = asked.principal.tenant().is_none();
     let host = app.host()?.clone();
     let mut registry = Registry::with_prefix("verdict");
-    registry.register_collector(Box::new(Scrape { accounts, host, is_for_all, asked }));
+    registry.register_collector(Box::new(Scrape { app, accounts, host, asked }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
@@ -44,11 +49,12 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>, asked: Asked) -> Result
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))], text).into_response())
 }
 
-/// One scrape.
+/// One scrape. What has labels has no more rows than there are tenants with policies here, times what the other labels
+/// can be, which is fixed: codes of faults, bounds, reasons, protocols.
 struct Scrape {
+    app: Arc<App>,
     accounts: Vec<(Tenant, Arc<Account>)>,
     host: Host,
-    is_for_all: bool,
     asked: Asked,
 }
 
@@ -63,7 +69,14 @@ impl Collector for Scrape {
         self.decisions(&mut encoder)?;
         self.budgets(&mut encoder)?;
         self.cache(&mut encoder)?;
-        if self.is_for_all { self.host(&mut encoder) } else { Ok(()) }
+        self.ends_of_policies(&mut encoder)?;
+        if self.asked.principal.tenant().is_some() {
+            return Ok(());
+        }
+        self.loaded(&mut encoder)?;
+        self.log(&mut encoder)?;
+        self.documents(&mut encoder)?;
+        self.traffic(&mut encoder)
     }
 }
 
@@ -91,6 +104,31 @@ fn sample(mut metric: MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt::R
         MetricType::Counter => metric.encode_counter::<NoLabelSet, _, f64>(&value, None),
         _ => metric.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX)),
     }
+}
+
+/// Moments, as seconds since 1970.
+fn moments<'a, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&'static str, &'static str),
+    rows: impl IntoIterator<Item = ([(&'static str, &'a str); N], Timestamp)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    rows.into_iter().try_for_each(|(labels, moment)| {
+        let seconds = std::time::Duration::from_millis(moment.millis().try_into().unwrap_or_default());
+        metric.encode_family(&labels)?.encode_gauge(&seconds.as_secs_f64())
+    })
+}
+
+fn histogram<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&'static str, &'static str),
+    rows: impl IntoIterator<Item = ([(&'static str, &'a str); 1], Timed)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    rows.into_iter().try_for_each(|(labels, timed)| {
+        let (sum, count) = (timed.sum.as_secs_f64(), timed.count());
+        metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &timed.ranges, None)
+    })
 }
 
 impl Scrape {
@@ -126,18 +164,32 @@ impl Scrape {
         };
         family(encoder, ("running", "Evaluations under way", MetricType::Gauge), now(|now| now.0))?;
         family(encoder, ("waiting", "Questions in a tenant's queue", MetricType::Gauge), now(|now| now.1))?;
-        let help = "The time of evaluations, without recording";
-        let mut metric =
-            encoder.encode_descriptor("evaluation_seconds", help, None, MetricType::Histogram)?;
-        for (tenant, account) in &self.accounts {
-            let (counts, sum) = account.times();
-            let ends = EVALUATION_SECONDS.iter().copied().chain([f64::MAX]);
-            let buckets: Vec<_> = ends.zip(counts.iter().copied()).collect();
-            let labels = [("tenant", tenant.as_str())];
-            let mut one = metric.encode_family(&labels)?;
-            one.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), counts.iter().sum(), &buckets, None)?;
+        let bounds = self.accounts.iter().flat_map(|(tenant, account)| {
+            let named = |(bound, value)| ([("tenant", tenant.as_str()), ("bound", bound)], value);
+            account.bounds().into_iter().map(named).collect::<Vec<_>>()
+        });
+        let help = "What a tenant's budget allows, where it is bounded";
+        family(encoder, ("budget", help, MetricType::Gauge), bounds)?;
+        let times =
+            self.accounts.iter().map(|(tenant, account)| ([("tenant", tenant.as_str())], account.times()));
+        histogram(encoder, ("evaluation_seconds", "The time of evaluations, without recording"), times)
+    }
+
+    /// The first moment at which one of a tenant's policies does not hold any more.
+    fn ends_of_policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut ends = BTreeMap::new();
+        for policy in self.host.policies() {
+            if self.asked.principal.is_for(policy.name.tenant()) {
+                let end = ends.entry(policy.name.tenant().clone()).or_insert(policy.until);
+                *end = policy.until.min(*end);
+            }
         }
-        Ok(())
+        let rows = ends.iter().map(|(tenant, end)| ([("tenant", tenant.as_str())], *end));
+        moments(
+            encoder,
+            ("policy_expires_timestamp_seconds", "When the first of a tenant's policies ends"),
+            rows,
+        )
     }
 
     fn cache(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -160,33 +212,5 @@ impl Scrape {
         family(encoder, ("cache_bypasses", "Outcomes that are not cached", MetricType::Counter), bypasses)?;
         let bytes = each(|counts| counts.bytes);
         family(encoder, ("cache_bytes", "Bytes of the cache, by estimate", MetricType::Gauge), bytes)
-    }
-
-    /// What is no tenant's own.
-    fn host(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let (shadows, verified) = (self.host.shadow_counts(), self.host.verification_counts());
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let gauges = [
-            ("policies", "Versions of policies that are loaded", count(self.host.policies().len())),
-            ("quarantined", "Artifacts and documents that were refused", count(self.host.quarantine().len())),
-            ("log_unsynced_records", "Records that a loss of power would take", self.host.unsynced()),
-            ("log_healthy", "Whether decisions can be recorded", u64::from(self.host.health().is_ok())),
-            ("registry_reachable", "Whether the registry that is followed can be read", {
-                u64::from(self.host.unreachable().is_none())
-            }),
-        ];
-        for (name, help, value) in gauges {
-            single(encoder, (name, help, MetricType::Gauge), value)?;
-        }
-        let counters = [
-            ("shadows_recorded", "Decisions of shadows", shadows.0),
-            ("shadows_left_out", "Questions that no shadow was asked, since too many waited", shadows.1),
-            ("resets_compared", "Evaluations that were made again in a new instance", verified.compared),
-            ("resets_differed", "Those of them that came out otherwise", verified.differed),
-        ];
-        for (name, help, value) in counters {
-            single(encoder, (name, help, MetricType::Counter), value)?;
-        }
-        Ok(())
     }
 }
