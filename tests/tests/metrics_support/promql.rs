@@ -39,7 +39,9 @@ pub(crate) fn named(expression: &str) -> Named {
                     let (list, next) = list.split_once(')').unwrap();
                     named.groups.extend(list.split(',').map(|label| label.trim().to_owned()));
                     next
-                } else if OPERATORS.contains(&word) || next.starts_with('(') {
+                } else if OPERATORS.contains(&word)
+                    || ["(", "by ", "without "].iter().any(|start| next.starts_with(start))
+                {
                     next
                 } else {
                     let (matchers, next) = matchers(next);
