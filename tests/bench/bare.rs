@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use verdict_tests::server::text;
+use verdict_tests::server::{pinned, text};
 
 use crate::process::{Ended, line_after};
 
@@ -22,10 +22,14 @@ pub(crate) const ARGUMENT: &str = "bare";
 
 const LISTENING: &str = "listening on ";
 
-/// Starts the bare server in a process of its own, and returns where it listens.
-pub(crate) fn start(answer: &Path) -> (Ended, String) {
+/// Starts the bare server in a process of its own, if wanted on certain cores only, and returns where it listens.
+pub(crate) fn start(answer: &Path, cores: Option<&str>) -> (Ended, String) {
     let program = std::env::current_exe().expect("a program has a path");
-    let child = Command::new(program)
+    let mut command = match cores {
+        None => Command::new(program),
+        Some(cores) => pinned(cores, &program),
+    };
+    let child = command
         .args([ARGUMENT, text(answer)])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -37,7 +41,8 @@ pub(crate) fn start(answer: &Path) -> (Ended, String) {
 }
 
 /// Answers every request with the bytes of a file, for ever.
-pub(crate) fn serve(answer: &str) {
+pub(crate) fn serve(arguments: &[String]) {
+    let answer = arguments.first().expect("the answer's file follows");
     let answer = Bytes::from(std::fs::read(answer).expect("the answer can be read"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     runtime.block_on(async {

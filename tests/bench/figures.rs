@@ -14,7 +14,7 @@ pub(crate) struct Figures {
 }
 
 /// Quotients worth reading: what it is, above, below, and the goal of the project if it has one.
-const RATIOS: [(&str, &str, &str, &str); 16] = [
+const RATIOS: [(&str, &str, &str, &str); 22] = [
     ("an instance reset to a warm one, time", "decide.rust.pristine.p50", "decide.rust.warm.p50", "<= 1.4"),
     ("the same with 1 MB of memory", "decide.big.pristine.p50", "decide.big.warm.p50", "<= 1.4"),
     ("a new instance to one reset, time", "decide.rust.new.p50", "decide.rust.pristine.p50", ""),
@@ -37,14 +37,30 @@ const RATIOS: [(&str, &str, &str, &str); 16] = [
     ("Cedar to ours, time", "peer.cedar.gdrive.p50", "decide.gdrive.pristine.p50", ">= 1"),
     ("decide to bare, rate", "http.decide.rps", "http.bare.rps", ">= 0.75"),
     ("decide to OPA, rate", "http.decide.rps", "http.opa.rps", ">= 7"),
-    ("decide to OPA, p99", "http.decide.p99", "http.opa.p99", ""),
+    ("decide to OPA, p99", "http.decide.p99", "http.opa.p99", "< 0.33"),
+    ("decide to Cerbos, rate", "http.decide.rps", "http.cerbos.rps", ""),
+    ("decide to Cerbos, p99", "http.decide.p99", "http.cerbos.p99", ""),
+    ("out of the cache to bare, rate", "http.decide.cached.rps", "http.bare.rps", ">= 0.90"),
+    (
+        "decisions in batches of 100 to single, rate",
+        "http.batch100.decisions_per_s",
+        "http.decide.rps",
+        ">= 3",
+    ),
     ("256 connections: decide to bare, rate", "http.decide.256.rps", "http.bare.256.rps", ""),
-    ("256 connections: logged to unlogged, rate", "http.decide.logged.rps", "http.decide.256.rps", ""),
+    ("256 connections: logged to unlogged, rate", "http.decide.logged.rps", "http.decide.256.rps", ">= 0.70"),
     ("logged p50 to fdatasync p50", "http.decide.logged.p50", "http.decide.logged.fdatasync.p50", ""),
+    (
+        "two cores to one, client included: decide, rate",
+        "http.decide.2cores.rps",
+        "http.decide.1core.rps",
+        "",
+    ),
+    ("two cores to one, client included: bare, rate", "http.bare.2cores.rps", "http.bare.1core.rps", ""),
 ];
 
 /// Figures that have a goal of their own.
-const GOALS: [(&str, &str); 12] = [
+const GOALS: [(&str, &str); 18] = [
     ("decide.rust.pristine.p50", "<= 2, and never above 4"),
     ("decide.rust.warm.p50", "<= 1.5"),
     ("fuel.worst.ns", "<= 1.5"),
@@ -56,7 +72,13 @@ const GOALS: [(&str, &str); 12] = [
     ("load.memory.per_policy.kb", "<= 300"),
     ("registry.activate.p99.ms", "< 200"),
     ("registry.metadata.cached.p99.us", "< 1000"),
+    ("tenancy.neighbour.p99.ratio", "< 2"),
+    ("cluster.kill.failed", "0"),
     ("http.decide.rps", ">= 0.75 of bare, >= 7 times OPA"),
+    ("http.decide.p99", "< 0.33 of OPA"),
+    ("http.decide.cached.rps", ">= 0.90 of bare"),
+    ("http.batch100.decisions_per_s", ">= 3 times http.decide.rps"),
+    ("http.decide.logged.rps", ">= 0.70 of http.decide.256.rps"),
 ];
 
 /// A loop of plain arithmetic, which each program measures beside its figures.

@@ -1,78 +1,108 @@
-//! One policy over HTTP: a bare server, Verdict without and with its log, and the peer; the same client, the same body.
-//! The client has a part of the same machine, so only comparisons within one run mean something.
+//! One policy over HTTP: a bare server, Verdict without and with its log and its cache, many questions at a time, and the
+//! peers; the same client, the same question. The client has a part of the same machine, so only comparisons within one
+//! run mean something.
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use verdict_tests::server::{Server, Site, root};
+use verdict_tests::server::{Server, Site};
 
 use crate::figures::Figures;
-use crate::{INPUT, POLICY, bare, opa, process};
+use crate::wrk::{Load, Wrk, median};
+use crate::{INPUT, POLICY, bare, cerbos, opa};
 
 /// The rounds take turns, so that a machine that changes its speed does it to all; the median of the rounds counts.
 const ROUNDS: usize = 3;
-const WARM_UP_SECONDS: u64 = 2;
-const FEW: usize = 16;
+pub(crate) const WARM_UP_SECONDS: u64 = 2;
+pub(crate) const FEW: usize = 16;
 const MANY: usize = 256;
+const BATCH: usize = 100;
 const SYNCS: usize = 50;
 const SYNC_BYTES: usize = 4_096;
 const LOGGED: &str = "http.decide.logged";
+const BATCHES: &str = "http.batch100";
 
 /// One thing to ask, and what came of it so far.
 struct Target {
     name: &'static str,
     url: String,
+    body: String,
     connections: usize,
     loads: Vec<Load>,
 }
 
-/// What one load of requests showed.
-struct Load {
-    rps: f64,
-    p50_us: f64,
-    p99_us: f64,
+/// The servers, running and checked.
+struct Servers {
+    logged_site: Site,
+    plain: Server,
+    logged: Server,
+    cached: Server,
+    // After the servers, which have it open.
+    site: Site,
+    _cached_site: Site,
+}
+
+impl Servers {
+    fn start() -> Self {
+        let (site, logged_site, cached_site) =
+            (Site::new(&[POLICY]), Site::new(&[POLICY]), Site::new(&[POLICY]));
+        let plain = site.serve(&["--log", "off"]);
+        let logged = logged_site.serve(&[]);
+        let policy = format!("default/{POLICY}");
+        let cached = cached_site.serve(&["--log", "off", "--cache-policy", &policy]);
+        check(&logged, true, None);
+        check(&cached, false, Some("miss"));
+        check(&cached, false, Some("hit"));
+        check_batch(&plain);
+        Self { logged_site, plain, logged, cached, site, _cached_site: cached_site }
+    }
 }
 
 /// Adds the figures of `http.*`.
-pub(crate) fn measure(figures: &mut Figures, seconds: u64) {
-    let Some(wrk) = std::env::var_os("VERDICT_BENCH_WRK").map(PathBuf::from) else {
-        return figures.skip("http", "wrk is not there; see `make bench`");
-    };
-    let (site, logged_site) = (Site::new(&[POLICY]), Site::new(&[POLICY]));
-    let (server, logged) = (site.serve(&["--log", "off"]), logged_site.serve(&[]));
-    let answer = check(&server, false);
-    check(&logged, true);
-    let file = site.path("answer.json");
-    std::fs::write(&file, answer).expect("a file can be written");
-    let (_bare, bare) = bare::start(&file);
-    let peer = opa::start();
+pub(crate) fn measure(figures: &mut Figures, wrk: &Wrk, seconds: u64) {
+    let servers = Servers::start();
+    let file = servers.site.path("answer.json");
+    std::fs::write(&file, check(&servers.plain, false, None)).expect("a file can be written");
+    let (_bare, bare) = bare::start(&file, None);
+    let (opa, cerbos) = (opa::start(), cerbos::start(&servers.site.path("cerbos")));
 
+    let bare = format!("{bare}/");
     let decide = |server: &Server| format!("{}{}", server.address, path());
     let mut targets = vec![
-        target("http.bare", format!("{bare}/"), FEW),
-        target("http.decide", decide(&server), FEW),
-        target("http.bare.256", format!("{bare}/"), MANY),
-        target("http.decide.256", decide(&server), MANY),
-        target(LOGGED, decide(&logged), MANY),
+        target("http.bare", &bare, body(), FEW),
+        target("http.decide", &decide(&servers.plain), body(), FEW),
+        target("http.decide.cached", &decide(&servers.cached), body(), FEW),
+        target(BATCHES, &format!("{}{}", servers.plain.address, batch_path()), batch_body(), FEW),
+        target("http.bare.256", &bare, body(), MANY),
+        target("http.decide.256", &decide(&servers.plain), body(), MANY),
+        target(LOGGED, &decide(&servers.logged), body(), MANY),
     ];
-    match &peer {
-        Ok((_, address)) => targets.push(target("http.opa", format!("{address}{}", opa::PATH), FEW)),
+    match &opa {
+        Ok((_, address)) => {
+            targets.push(target("http.opa", &format!("{address}{}", opa::PATH), body(), FEW));
+        }
         Err(reason) => figures.skip("http.opa", reason),
+    }
+    match &cerbos {
+        Ok((_, address)) => {
+            let url = format!("{address}{}", cerbos::PATH);
+            targets.push(target("http.cerbos", &url, cerbos::body(), FEW));
+        }
+        Err(reason) => figures.skip("http.cerbos", reason),
     }
     let mut syncs = Vec::new();
     for round in 0..ROUNDS {
         for target in &mut targets {
             eprintln!("bench: {} ({} of {ROUNDS})", target.name, round + 1);
-            target.load(&wrk, WARM_UP_SECONDS.min(seconds));
-            let load = target.load(&wrk, seconds);
+            target.load(wrk, WARM_UP_SECONDS.min(seconds));
+            let load = target.load(wrk, seconds);
             target.loads.push(load);
             if target.name == LOGGED {
                 // At once: what a sync costs here changes from one minute to the next.
-                sync_times(&logged_site.path("sync"), &mut syncs);
+                sync_times(&servers.logged_site.path("sync"), &mut syncs);
             }
         }
     }
@@ -84,58 +114,75 @@ pub(crate) fn measure(figures: &mut Figures, seconds: u64) {
     note(figures);
 }
 
-fn target(name: &'static str, url: String, connections: usize) -> Target {
-    Target { name, url: format!("http://{url}"), connections, loads: Vec::new() }
+fn target(name: &'static str, url: &str, body: String, connections: usize) -> Target {
+    Target { name, url: format!("http://{url}"), body, connections, loads: Vec::new() }
 }
 
-fn path() -> String {
+pub(crate) fn path() -> String {
     format!("/v1/tenants/default/policies/{POLICY}/decide")
 }
 
-fn body() -> String {
+fn batch_path() -> String {
+    format!("/v1/tenants/default/policies/{POLICY}/batch")
+}
+
+pub(crate) fn body() -> String {
     format!(r#"{{"input": {INPUT}}}"#)
 }
 
-/// What is timed must be what is claimed: the right answer, recorded or not. Returns it as it is on the wire.
-fn check(server: &Server, recorded: bool) -> Vec<u8> {
-    let url = format!("http://{}{}", server.address, path());
-    let mut answer =
-        ureq::post(url).content_type("application/json").send(body()).expect("the server answers");
-    let bytes = answer.body_mut().read_to_vec().expect("it can be read");
-    let value: Value = serde_json::from_slice(&bytes).expect("an answer is JSON");
-    assert!(value["allow"] == true && value["recorded"] == recorded, "not what was to be timed: {value}");
+/// The same question so many times.
+fn batch_body() -> String {
+    format!(r#"{{"items": [{}]}}"#, vec![body(); BATCH].join(", "))
+}
+
+/// What is timed must be what is claimed: the right answer, recorded or not, out of the cache or not. Returns it as it
+/// is on the wire.
+pub(crate) fn check(server: &Server, recorded: bool, cached: Option<&str>) -> Vec<u8> {
+    check_at(&server.address, recorded, cached)
+}
+
+/// The same of whatever listens there.
+pub(crate) fn check_at(address: &str, recorded: bool, cached: Option<&str>) -> Vec<u8> {
+    let (value, bytes) = post(&format!("{address}{}", path()), &body());
+    assert!(is_right(&value, recorded, cached), "not what was to be timed: {value}");
     bytes
 }
 
+fn is_right(decision: &Value, recorded: bool, cached: Option<&str>) -> bool {
+    decision["allow"] == true
+        && decision["recorded"] == recorded
+        && decision.get("cached").and_then(Value::as_str) == cached
+}
+
+fn check_batch(server: &Server) {
+    let (value, _) = post(&format!("{}{}", server.address, batch_path()), &batch_body());
+    let items = value["items"].as_array().expect("a batch has items");
+    let is_right = |item: &Value| item["status"] == 200 && is_right(&item["decision"], false, None);
+    assert!(items.len() == BATCH && items.iter().all(is_right), "not what was to be timed: {value}");
+}
+
+fn post(url: &str, body: &str) -> (Value, Vec<u8>) {
+    let url = format!("http://{url}");
+    let mut answer = ureq::post(url).content_type("application/json").send(body).expect("the server answers");
+    let bytes = answer.body_mut().read_to_vec().expect("it can be read");
+    (serde_json::from_slice(&bytes).expect("an answer is JSON"), bytes)
+}
+
 impl Target {
-    /// Keeps all connections busy for a time.
-    fn load(&self, wrk: &Path, seconds: u64) -> Load {
-        let mut command = Command::new(wrk);
-        command
-            .args(["--threads", "1", "--timeout", "10s", "--duration", &format!("{seconds}s")])
-            .args(["--connections", &self.connections.to_string()])
-            .arg("--script")
-            .arg(root().join("tests/bench/post.lua"))
-            .arg(&self.url)
-            .env("BENCH_BODY", body());
-        let output = process::output(&mut command, Duration::from_secs(seconds + 20));
-        let line = output.lines().find(|line| line.starts_with('{')).expect("the script prints its line");
-        let summary: Value = serde_json::from_str(line).expect("the line is JSON");
-        let number = |member: &str| summary[member].as_f64().expect("the line has numbers");
-        assert_eq!(number("errors"), 0.0, "`{}` was answered with errors: {output}", self.name);
-        let rps = number("requests") / number("duration_us") * 1e6;
-        Load { rps, p50_us: number("p50_us"), p99_us: number("p99_us") }
+    fn load(&self, wrk: &Wrk, seconds: u64) -> Load {
+        wrk.load(&self.url, &self.body, self.connections, seconds)
     }
 
     fn report(&self, figures: &mut Figures) {
-        let median = |of: fn(&Load) -> f64| {
-            let mut values: Vec<f64> = self.loads.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        figures.add(&format!("{}.rps", self.name), median(|load| load.rps), "1/s");
-        figures.add(&format!("{}.p50", self.name), median(|load| load.p50_us), "µs");
-        figures.add(&format!("{}.p99", self.name), median(|load| load.p99_us), "µs");
+        let rps = median(&self.loads, |load| load.rps);
+        if self.name == BATCHES {
+            let decisions = BATCH as f64;
+            figures.add(&format!("{BATCHES}.decisions_per_s"), rps * decisions, "1/s");
+        } else {
+            figures.add(&format!("{}.rps", self.name), rps, "1/s");
+        }
+        figures.add(&format!("{}.p50", self.name), median(&self.loads, |load| load.p50_us), "µs");
+        figures.add(&format!("{}.p99", self.name), median(&self.loads, |load| load.p99_us), "µs");
     }
 }
 
@@ -152,7 +199,7 @@ fn sync_times(path: &Path, times: &mut Vec<Duration>) {
 
 fn note(figures: &mut Figures) {
     figures.note(format!("wrk with {FEW} or {MANY} connections, {ROUNDS} rounds, answers of one policy"));
-    if let Some(version) = opa::version() {
+    for version in [opa::version(), cerbos::version()].into_iter().flatten() {
         figures.note(version);
     }
 }

@@ -1,18 +1,23 @@
 //! The figures of `make bench`: decisions beside other engines on the same work, documents, fuel, the ledger, and one
-//! policy over HTTP beside a bare server and Open Policy Agent. Prints a table and writes `target/bench/results.json`.
+//! policy over HTTP beside a bare server, Open Policy Agent and Cerbos. Prints a table and writes `target/bench/results.json`.
 //! README.md says what each figure is.
 //!
 //! Built with --release it takes the `verdict` that was built so too.
 
 mod bare;
+mod cerbos;
+mod cluster;
 mod figures;
 mod http;
+mod neighbour;
 mod opa;
 mod peers;
 mod plan;
 mod process;
 mod registry;
 mod rounds;
+mod scaling;
+mod wrk;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,6 +26,7 @@ use std::time::Duration;
 use figures::Figures;
 use rounds::Contestant;
 use verdict_tests::server::{binary, library, root, text};
+use wrk::Wrk;
 
 /// The policy that is asked everywhere.
 pub(crate) const POLICY: &str = "role-based-access";
@@ -31,7 +37,7 @@ pub(crate) const INPUT: &str = r#"{"user": "bob", "action": "update", "type": "c
 const PART_TIME_MAX: Duration = Duration::from_secs(400);
 
 /// The parts, in the order in which they run; `BENCH_ONLY` names some of them, with commas.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 14] = [
     "decide",
     "peers",
     "document",
@@ -42,6 +48,9 @@ const PARTS: [&str; 11] = [
     "ledger",
     "load",
     "http",
+    "scaling",
+    "cluster",
+    "tenancy",
     "registry",
 ];
 
@@ -49,9 +58,11 @@ const PARTS: [&str; 11] = [
 const PROGRAMS: [&str; 5] = ["document", "data", "fuel", "hostile", "languages"];
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(bare::ARGUMENT) {
-        return bare::serve(&arguments.next().expect("the answer's file follows"));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.split_first() {
+        Some((name, rest)) if name == bare::ARGUMENT => return bare::serve(rest),
+        Some((name, rest)) if name == neighbour::ARGUMENT => return neighbour::make_noise(rest),
+        _ => {}
     }
     let only = std::env::var("BENCH_ONLY").unwrap_or_default();
     let only: Vec<&str> = only.split(',').filter(|part| !part.is_empty()).collect();
@@ -74,8 +85,12 @@ fn main() {
         program.env("VERDICT_BENCH_BUILD", build);
         part(&mut figures, program);
     }
-    if wanted("http") {
-        http::measure(&mut figures, seconds());
+    match Wrk::find() {
+        None => figures.skip("http, scaling, cluster", "wrk is not there; see `make bench`"),
+        Some(wrk) => loads(&mut figures, &wrk, wanted),
+    }
+    if wanted("tenancy") {
+        neighbour::measure(&mut figures, seconds());
     }
     if wanted("registry") {
         registry::measure(&mut figures, seconds());
@@ -85,6 +100,19 @@ fn main() {
     let file = if only.is_empty() { "results.json" } else { "results-part.json" };
     std::fs::write(root().join("target/bench").join(file), figures.json())
         .expect("the results can be written");
+}
+
+/// What wrk measures.
+fn loads(figures: &mut Figures, wrk: &Wrk, wanted: impl Fn(&str) -> bool) {
+    if wanted("http") {
+        http::measure(figures, wrk, seconds());
+    }
+    if wanted("scaling") {
+        scaling::measure(figures, wrk, seconds());
+    }
+    if wanted("cluster") {
+        cluster::measure(figures, wrk, seconds());
+    }
 }
 
 /// What a program of the engine needs and does not find.

@@ -34,6 +34,15 @@ find_wrk() {
 }
 if wrk=$(find_wrk); then export VERDICT_BENCH_WRK=$wrk; else say 'wrk cannot be had: no figures of HTTP'; fi
 
+# nginx, which balances two hosts: the machine's, or the distribution's, unpacked.
+if [ ! -x /usr/sbin/nginx ] && [ ! -x /usr/local/sbin/nginx ] && [ ! -x "$tools/nginx/usr/sbin/nginx" ] \
+  && command -v apt-get >/dev/null && command -v dpkg >/dev/null; then
+  say 'unpacking the Debian package nginx into target/tools'
+  mkdir -p "$tools/nginx"
+  (cd "$tools/nginx" && timeout 120 apt-get download nginx && dpkg -x nginx_*.deb .) \
+    >"$root/target/bench/nginx.txt" 2>&1 || say 'it cannot be had: see target/bench/nginx.txt'
+fi
+
 # Open Policy Agent, an ordinary Go module, built once.
 if [ ! -x "$tools/bin/opa" ] && command -v go >/dev/null; then
   say 'building Open Policy Agent into target/tools (once; some minutes)'
@@ -41,6 +50,19 @@ if [ ! -x "$tools/bin/opa" ] && command -v go >/dev/null; then
     >"$root/target/bench/opa-build.txt" 2>&1 || say 'it does not build: see target/bench/opa-build.txt'
 fi
 if [ -x "$tools/bin/opa" ]; then export VERDICT_BENCH_OPA=$tools/bin/opa; else say 'opa cannot be had: no peer'; fi
+
+# Cerbos, its program in an npm package, at the version of the lock. Not `npm ci`: see tests/languages/build.sh.
+cerbos=$tools/cerbos/node_modules/@cerbos/cerbos-linux-x64/cerbos-linux-x64
+lock=tests/bench/peers/cerbos/package-lock.json
+if { [ ! -x "$cerbos" ] || ! cmp -s "$lock" "$tools/cerbos/package-lock.json"; } && command -v npm >/dev/null; then
+  say 'installing @cerbos/cerbos-linux-x64 into target/tools/cerbos (npm)'
+  rm -rf "$tools/cerbos" && mkdir -p "$tools/cerbos"
+  cp tests/bench/peers/cerbos/{package.json,package-lock.json,.npmrc} "$tools/cerbos"
+  (cd "$tools/cerbos" && timeout 300 npm install --no-save --no-audit --no-fund --ignore-scripts) \
+    >"$root/target/bench/cerbos.txt" 2>&1 || say 'it cannot be installed: see target/bench/cerbos.txt'
+fi
+if [ -x "$cerbos" ] && "$cerbos" --version >/dev/null 2>&1; then export VERDICT_BENCH_CERBOS=$cerbos
+else say 'Cerbos cannot be had: no such peer'; fi
 
 # The peers that run in process, each at a fixed version with a lock of its own.
 if command -v go >/dev/null; then
@@ -75,5 +97,5 @@ done
 "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-ledger --bench append
 "$cargo" bench --quiet --no-run -p verdict-cli -p verdict --bench load
 "$cargo" build --quiet --profile dist -p verdict-cli -p verdict-tests --bin verdict-bench
-timeout 2400 target/dist/verdict-bench
+timeout 3600 target/dist/verdict-bench
 say 'written: target/bench/results.json, or results-part.json'

@@ -66,6 +66,14 @@ language = "rust"
 /// # Panics
 /// When a step fails.
 pub fn add_told(site: &Site) {
+    add_told_as(site, "told");
+}
+
+/// The same under another name, which may be `TENANT/POLICY`.
+///
+/// # Panics
+/// When a step fails.
+pub fn add_told_as(site: &Site, name: &str) {
     let folder = site.path("told");
     let write = |path: &str, content: &str| {
         let path = folder.join(path);
@@ -79,8 +87,11 @@ pub fn add_told(site: &Site) {
         "serde_json = { version = \"1\", default-features = false, features = [\"alloc\", \"raw_value\"] }";
     let package = package.replace("{{name}}", "told").replace("{{sdk}}", &format!("{sdk}\n{json}"));
     write("Cargo.toml", &package);
-    write("policy.toml", DECLARATION);
+    write(
+        "policy.toml",
+        &DECLARATION.replace("name = \"told\"\nversion", &format!("name = \"{name}\"\nversion")),
+    );
     write("src/lib.rs", SOURCE);
-    verdict_ok(&["build", text(&folder), "--out", text(&site.path("policies/told"))]);
-    site.sign("told");
+    verdict_ok(&["build", text(&folder), "--out", text(&site.path(&format!("policies/{name}")))]);
+    site.sign(name);
 }

@@ -74,6 +74,14 @@ pub fn verdict_ok(arguments: &[&str]) -> String {
     out.into_owned()
 }
 
+/// A program, with its own process id, on certain cores of the machine only, as `taskset` names them. What it starts
+/// threads for, it counts those cores.
+pub fn pinned(cores: &str, program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", cores]).arg(program);
+    command
+}
+
 /// A path as an argument.
 ///
 /// # Panics
@@ -170,6 +178,12 @@ impl Site {
         Server::start(self, "127.0.0.1:0", more)
     }
 
+    /// The same on certain cores of the machine only, as `taskset` names them.
+    pub fn serve_on(&self, cores: &str, more: &[&str]) -> Server {
+        let mut command = pinned(cores, &binary());
+        Server::run(command.args(self.arguments("127.0.0.1:0", more)), 1, &self.path("server.log"))
+    }
+
     /// The arguments that start a server on this site.
     pub fn arguments(&self, listen: &str, more: &[&str]) -> Vec<String> {
         let mut arguments: Vec<String> = ["serve", text(&self.path("policies"))].map(Into::into).into();
@@ -215,8 +229,13 @@ impl Server {
     }
 
     fn spawn(arguments: &[String], log: &Path) -> Self {
-        let mut child = Command::new(binary())
-            .args(arguments)
+        let wanted = arguments.iter().filter(|argument| *argument == "--listen").count();
+        Self::run(Command::new(binary()).args(arguments), wanted, log)
+    }
+
+    /// Runs a command that is to listen at so many addresses.
+    fn run(command: &mut Command, wanted: usize, log: &Path) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(log).expect("a file can be made"))
@@ -231,7 +250,6 @@ impl Server {
         });
         let deadline = Instant::now() + PATIENCE;
         let mut addresses = Vec::new();
-        let wanted = arguments.iter().filter(|argument| *argument == "--listen").count();
         while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             addresses.extend(line.strip_prefix("listening on ").map(|address| address.trim().to_owned()));
             if let (Some(address), true) = (addresses.first(), addresses.len() >= wanted) {

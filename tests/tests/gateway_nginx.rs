@@ -2,41 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use verdict_tests::gateways::add_told;
-use verdict_tests::server::{Server, Site, root, text};
+use verdict_tests::nginx::{Nginx, program};
+use verdict_tests::server::{Server, Site, text};
 
 const TOKEN: &str = "0123456789abcdefghijklmn";
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The program: the machine's, or one that was unpacked below `target/tools`; with `VERDICT_FULL`, unpacked now.
-fn nginx() -> Option<PathBuf> {
-    let folder = root().join("target/tools/nginx");
-    let unpacked = folder.join("usr/sbin/nginx");
-    let runs =
-        |path: &PathBuf| Command::new(path).arg("-v").output().is_ok_and(|output| output.status.success());
-    let known = ["/usr/sbin/nginx".into(), "/usr/local/sbin/nginx".into(), unpacked.clone()];
-    if let Some(path) = known.into_iter().find(runs) {
-        return Some(path);
-    }
-    if std::env::var_os("VERDICT_FULL").is_none() {
-        eprintln!("skipped: there is no nginx; `make test-full` unpacks the Debian package");
-        return None;
-    }
-    std::fs::create_dir_all(&folder).unwrap();
-    let unpack = "timeout 120 apt-get download nginx && dpkg -x nginx_*.deb .";
-    let output = Command::new("sh").args(["-c", unpack]).current_dir(&folder).output().unwrap();
-    if !runs(&unpacked) {
-        eprintln!("skipped: nginx cannot be unpacked: {}", String::from_utf8_lossy(&output.stderr));
-        return None;
-    }
-    Some(unpacked)
-}
 
 /// What is behind: answers every request, and says which came.
 struct Upstream {
@@ -72,88 +48,37 @@ impl Upstream {
     }
 }
 
-/// A running nginx. Ended when dropped.
-struct Nginx {
-    child: Child,
-    port: u16,
-    log: PathBuf,
+/// Starts it as the example says, before an upstream, asking a server for a policy.
+fn start(program: &Path, site: &Site, server: &Server, upstream: &Upstream, policy: &str) -> Nginx {
+    Nginx::start(
+        program,
+        site,
+        "nginx.conf",
+        &[
+            ("127.0.0.1:8181", &server.address),
+            ("127.0.0.1:3000", &format!("127.0.0.1:{}", upstream.port)),
+            ("/policies/web/auth-request", policy),
+            ("Bearer TOKEN", &format!("Bearer {TOKEN}")),
+        ],
+    )
 }
 
-impl Nginx {
-    /// Starts it as the example says, on a port that was free a moment ago, with its files in a folder of the test.
-    fn start(program: &Path, site: &Site, server: &Server, upstream: &Upstream, policy: &str) -> Self {
-        let example = std::fs::read_to_string(root().join("examples/nginx.conf")).unwrap();
-        for attempt in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let folder = site.path(&format!("nginx-{port}"));
-            std::fs::create_dir_all(&folder).unwrap();
-            let own = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-                .map(|name| format!("  {name}_temp_path {}/{name};\n", text(&folder)))
-                .concat();
-            let mut conf = example.clone();
-            for (from, to) in [
-                ("127.0.0.1:8181", server.address.as_str()),
-                ("127.0.0.1:8080", &format!("127.0.0.1:{port}")),
-                ("127.0.0.1:3000", &format!("127.0.0.1:{}", upstream.port)),
-                ("/policies/web/auth-request", policy),
-                ("Bearer TOKEN", &format!("Bearer {TOKEN}")),
-                ("/tmp/verdict-nginx.pid", text(&folder.join("pid"))),
-                ("  access_log off;\n", &format!("  access_log off;\n{own}")),
-            ] {
-                assert!(conf.contains(from), "the example has no `{from}`");
-                conf = conf.replace(from, to);
-            }
-            let path = folder.join("nginx.conf");
-            std::fs::write(&path, conf).unwrap();
-            let log = folder.join("log");
-            let mut child = Command::new(program)
-                .args(["-p", text(&folder), "-c", text(&path), "-g", "daemon off; master_process off;"])
-                .stdin(Stdio::null())
-                .stderr(std::fs::File::create(&log).unwrap())
-                .spawn()
-                .unwrap();
-            let started = Instant::now();
-            while child.try_wait().unwrap().is_none() && started.elapsed() < PATIENCE {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Self { child, port, log };
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-            println!("attempt {attempt}: {}", std::fs::read_to_string(&log).unwrap_or_default());
-        }
-        panic!("nginx does not start");
-    }
-
-    /// Asks for a path with headers: the status, and the head of the answer in lower case.
-    fn ask(&self, line: &str, headers: &[(&str, &str)]) -> (u16, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let request = format!("{line} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap();
-        let head = answer.split("\r\n\r\n").next().unwrap_or_default().to_lowercase();
-        (status, head)
-    }
-
-    fn tell(&self, text: &str) -> (u16, String) {
-        self.ask("GET /orders", &[("X-Tell", text)])
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
-    }
+/// Asks for a path with headers: the status, and the head of the answer in lower case.
+fn ask(nginx: &Nginx, line: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", nginx.port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!("{line} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap();
+    let head = answer.split("\r\n\r\n").next().unwrap_or_default().to_lowercase();
+    (status, head)
 }
 
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn tell(nginx: &Nginx, text: &str) -> (u16, String) {
+    ask(nginx, "GET /orders", &[("X-Tell", text)])
 }
 
 fn site() -> Site {
@@ -169,20 +94,20 @@ fn serve(site: &Site) -> Server {
 
 #[test]
 fn nginx_lets_pass_what_the_policy_allows_and_nothing_else() {
-    let Some(program) = nginx() else { return };
+    let Some(program) = program() else { return };
     let (site, upstream) = (site(), Upstream::start());
     let server = serve(&site);
-    let start = |policy| Nginx::start(&program, &site, &server, &upstream, policy);
+    let start = |policy| start(&program, &site, &server, &upstream, policy);
     let nginx = start("/policies/told/auth-request?rule=told");
 
     // The policy's header goes on to what is behind, in the place of the client's own.
     let told = r#"{"allow": true, "headers": {"x-user": "ann"}}"#;
-    let (status, head) = nginx.ask("GET /orders", &[("X-Tell", told), ("X-User", "mallory")]);
+    let (status, head) = ask(&nginx, "GET /orders", &[("X-Tell", told), ("X-User", "mallory")]);
     assert_eq!(status, 200, "{head}{}", nginx.log());
     assert!(head.contains("\nx-verdict-decision-id: "), "{head}");
     let seen = upstream.head().unwrap();
     assert!(seen.contains("\nx-user: ann") && !seen.contains("mallory"), "{seen}");
-    assert_eq!(nginx.tell("true").0, 200);
+    assert_eq!(tell(&nginx, "true").0, 200);
     assert!(!upstream.head().unwrap().contains("x-user"));
 
     for (told, status) in [
@@ -197,47 +122,47 @@ fn nginx_lets_pass_what_the_policy_allows_and_nothing_else() {
         (r#"{"allow": true, "headers": {"x-user": 7}}"#, 500),
         (r#"{"allow": false, "headers": 7}"#, 500),
     ] {
-        let (found, head) = nginx.tell(told);
+        let (found, head) = tell(&nginx, told);
         assert_eq!(found, status, "{told}: {head}");
         // Whatever was decided is found again.
         assert!(head.contains("\nx-verdict-decision-id: "), "{told}: {head}");
     }
-    let (status, head) = nginx.tell(r#"{"allow": false, "authenticate": "Basic realm=\"shop\""}"#);
+    let (status, head) = tell(&nginx, r#"{"allow": false, "authenticate": "Basic realm=\"shop\""}"#);
     assert!(status == 401 && head.contains("\nwww-authenticate: basic realm=\"shop\""), "{head}");
     // Who may pass needs not say again who they are.
-    let (status, head) = nginx.tell(r#"{"allow": true, "authenticate": "Basic"}"#);
+    let (status, head) = tell(&nginx, r#"{"allow": true, "authenticate": "Basic"}"#);
     assert!(status == 200 && !head.contains("www-authenticate"), "{head}");
     assert!(upstream.head().is_some());
 
     for policy in ["/policies/told/auth-request", "/policies/other/auth-request?rule=told"] {
         let nginx = start(policy);
-        assert_eq!(nginx.tell("true").0, 500, "{policy}");
+        assert_eq!(tell(&nginx, "true").0, 500, "{policy}");
         assert!(nginx.log().contains("auth request unexpected status"), "{}", nginx.log());
     }
     assert!(server.stop());
-    let (status, head) = nginx.tell("true");
+    let (status, head) = tell(&nginx, "true");
     assert_eq!(status, 500, "{head}");
     assert_eq!(upstream.head(), None);
 }
 
 #[test]
 fn a_gateway_that_is_not_known_lets_nothing_pass_and_asks_nobody_for_a_token() {
-    let Some(program) = nginx() else { return };
+    let Some(program) = program() else { return };
     let (site, upstream) = (site(), Upstream::start());
     std::fs::write(site.path("tokens"), "gateway another-0123456789abcdefg").unwrap();
     let server = serve(&site);
-    let nginx = Nginx::start(&program, &site, &server, &upstream, "/policies/told/auth-request?rule=told");
-    let (status, head) = nginx.tell("true");
+    let nginx = start(&program, &site, &server, &upstream, "/policies/told/auth-request?rule=told");
+    let (status, head) = tell(&nginx, "true");
     assert!(status == 500 && !head.contains("www-authenticate"), "{head}");
     assert_eq!(upstream.head(), None);
 }
 
 #[test]
 fn the_policy_sees_the_clients_request_and_not_the_gateways_token() {
-    let Some(program) = nginx() else { return };
+    let Some(program) = program() else { return };
     let (site, upstream) = (site(), Upstream::start());
     let server = serve(&site);
-    let nginx = Nginx::start(&program, &site, &server, &upstream, "/policies/told/auth-request?rule=input");
+    let nginx = start(&program, &site, &server, &upstream, "/policies/told/auth-request?rule=input");
     let headers = [
         ("Authorization", "Basic YW5uOmE="),
         ("Cookie", "session=1"),
@@ -246,7 +171,7 @@ fn the_policy_sees_the_clients_request_and_not_the_gateways_token() {
         ("X-Real-IP", "203.0.113.9"),
         ("Content-Length", "0"),
     ];
-    let (status, head) = nginx.ask("POST /a/%62/../c?x=1", &headers);
+    let (status, head) = ask(&nginx, "POST /a/%62/../c?x=1", &headers);
     assert_eq!(status, 200, "{head}{}", nginx.log());
     let id = head.split("x-verdict-decision-id: ").nth(1).unwrap().split("\r\n").next().unwrap();
     let url = format!("http://{}/v1/tenants/default/decisions/{id}", server.address);
