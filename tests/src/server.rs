@@ -228,7 +228,11 @@ impl Server {
         Self::spawn(&arguments, &folder.join("server.log"))
     }
 
-    fn spawn(arguments: &[String], log: &Path) -> Self {
+    /// Starts `verdict` with these arguments, and waits until it listens at every address that they name.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub fn spawn(arguments: &[String], log: &Path) -> Self {
         let wanted = arguments.iter().filter(|argument| *argument == "--listen").count();
         Self::run(Command::new(binary()).args(arguments), wanted, log)
     }

@@ -126,6 +126,21 @@ impl Error {
         }
     }
 
+    /// What is wrong, where and what to do about it, for a list.
+    pub(crate) fn one_line(&self) -> String {
+        let Problem { message, help, excerpt, .. } = self.problem();
+        let place = excerpt
+            .as_ref()
+            .map_or_else(String::new, |excerpt| format!(" ({}:{})", excerpt.source.name(), excerpt.line));
+        format!("{message}{place}{}", help.as_ref().map_or_else(String::new, |help| format!("; {help}")))
+    }
+
+    /// The same for machines.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let mut json = self.problem().to_json();
+        json.get_mut("error").map(serde_json::Value::take).unwrap_or_default()
+    }
+
     /// The exit status; the table is in `verdict --help`.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {

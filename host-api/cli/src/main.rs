@@ -29,6 +29,7 @@ mod releases;
 mod remote;
 mod report;
 mod schema;
+mod settings;
 mod signer;
 mod subject;
 
@@ -39,6 +40,7 @@ use clap::error::ErrorKind;
 
 use commands::Command;
 use error::{Error, Problem};
+use settings::Settings;
 
 const LONG_ABOUT: &str = "\
 Policies that answer with proof.
@@ -61,7 +63,7 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return unparsed(&error),
     };
     cli.command.run(cli.json).unwrap_or_else(|error| {
         error.show(cli.json);
@@ -69,11 +71,38 @@ fn main() -> ExitCode {
     })
 }
 
+/// What the command line alone does not say, the environment and a file may.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    if is_shown(error) {
+        return usage(error);
+    }
+    match Settings::of_process() {
+        Ok(Some(settings)) if !settings.are_flags_alone() => {
+            let run = settings.parse().and_then(|cli| cli.command.run(cli.json));
+            run.unwrap_or_else(|error| failed(&error))
+        }
+        Ok(_) => usage(error),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &Error) -> ExitCode {
+    error.show(asks_for_json());
+    error.exit_code()
+}
+
+fn asks_for_json() -> bool {
+    std::env::args_os().any(|argument| argument == "--json")
+}
+
+fn is_shown(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+}
+
 /// Help and version go to stdout as they are; a wrong command line is an error like the others.
 fn usage(error: &clap::Error) -> ExitCode {
-    let shown = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    let json = std::env::args_os().any(|argument| argument == "--json");
-    if !shown && json {
+    let shown = is_shown(error);
+    if !shown && asks_for_json() {
         let text = error.render().to_string();
         let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().trim();
         let help = "see `verdict --help`";

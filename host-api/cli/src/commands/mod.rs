@@ -10,6 +10,7 @@ mod catalogue;
 mod channels;
 mod codes;
 mod compile_worker;
+mod config;
 mod copy;
 mod cosign;
 mod data;
@@ -28,11 +29,12 @@ mod receipt;
 mod replay;
 mod revoke;
 mod rollback;
-mod serve;
+pub(crate) mod serve;
 mod serve_access;
 mod serve_authzen;
 mod serve_budgets;
 mod serve_cache;
+mod serve_check;
 mod serve_ext_authz;
 mod serve_listen;
 mod serve_opa;
@@ -84,6 +86,7 @@ pub(crate) enum Command {
     Eval(eval::Args),
     Test(test::Args),
     Serve(Box<serve::Args>),
+    Config(config::Args),
     Receipt(receipt::Args),
     Replay(replay::Args),
     Trust(trust::Args),
@@ -128,7 +131,9 @@ impl Command {
             Self::Inspect(args) => inspect::run(&args),
             Self::Eval(args) => eval::run(&args),
             Self::Test(args) => test::run(&args),
-            Self::Serve(args) => return serve::run(*args, json),
+            // What the command line says is not all.
+            Self::Serve(_) => return serve::run(json),
+            Self::Config(args) => config::run(&args),
             Self::Receipt(args) => receipt::run(args),
             Self::Replay(args) => replay::run(&args),
             Self::Trust(args) => trust::run(&args),

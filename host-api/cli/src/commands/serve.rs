@@ -32,6 +32,7 @@ use crate::error::{Error, Problem};
 use crate::evaluation;
 use crate::exit;
 use crate::place;
+use crate::settings::{CONFIG_VARIABLE, Settings};
 use crate::signer::{self, PassphraseArgs};
 
 /// How long a change of a registry may go unnoticed; also when what has expired is looked at again.
@@ -46,55 +47,62 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 /// With `--registry` and `--store` it also is an OCI registry, at `/v2/`: every OCI client can push to it and pull from
 /// it, repositories are named TENANT/POLICY, and the tag of a version never changes. With `--roots` it takes signed
 /// documents, too, below `/v1/`, and does what they say: its own channels answer.
+///
+/// Whatever no flag says, the environment may (`VERDICT_TRUST`, `VERDICT_CACHE_BYTES` …; values of what may be repeated
+/// are separated by commas), then the file of `--config`, whose keys are the flags: `trust`, `cache-bytes` … and `dir`.
 #[derive(clap::Args)]
 #[command(after_help = "Example: verdict serve . --trust ../trust.json
 Then:    curl -d '{\"input\": {}}' http://127.0.0.1:8181/v1/tenants/default/policies/loan/decide
 A registry: verdict serve --registry catalogue.db --store blobs --roots roots.json --break-glass break-glass.sock
 Another host of it: verdict serve --follow https://verdict.example --roots roots.json --follow-token-file token")]
 pub(crate) struct Args {
+    /// A TOML file with settings, whose keys are these flags; relative paths in it begin in its folder. `verdict config`
+    /// checks, shows and describes it
+    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE)]
+    config: Option<PathBuf>,
     /// The folder with the signed policies; it is searched. Without it there is only the registry
     #[arg(requires = "trust", required_unless_present_any = ["registry", "follow"])]
-    dir: Option<PathBuf>,
+    pub(super) dir: Option<PathBuf>,
     /// The trust file: who may sign what. Not below DIR
     #[arg(long, value_name = "FILE", requires = "dir")]
-    trust: Option<PathBuf>,
+    pub(super) trust: Option<PathBuf>,
     /// Follow a registry, instead: its channels decide what answers, signed by those whom its trust policy names
     /// (`verdict trust`, `verdict activate`). A folder, or a server: `https://HOST[:PORT]`, `http://…`, `unix:PATH`.
     /// Changes are taken up at once
     #[arg(long, value_name = "DIR|URL", requires = "roots", conflicts_with_all = ["dir", "data"])]
-    follow: Option<String>,
+    pub(super) follow: Option<String>,
     /// A file with the token that the server which is followed knows this host by
     #[arg(long, value_name = "FILE", requires = "follow")]
-    follow_token_file: Option<PathBuf>,
+    pub(super) follow_token_file: Option<PathBuf>,
     /// The root keys that sign the trust policy of the registry that is followed, and of the one that is served: a copy
     /// of `roots.json` that nobody else can write
     #[arg(long, value_name = "FILE", conflicts_with = "dir")]
-    roots: Option<PathBuf>,
+    pub(super) roots: Option<PathBuf>,
     /// The key that signs what `activate`, `promote` and `rollback` with `--by-server` ask for, as the trust policy
     /// allows it to: a file of role `releaser`. Whoever has this machine has the key
     #[arg(long, value_name = "FILE", requires_all = ["registry", "roots"])]
-    activation_key: Option<PathBuf>,
+    pub(super) activation_key: Option<PathBuf>,
     /// The channel of questions that name none, where a registry is followed
     #[arg(long, value_name = "NAME", default_value_t = ChannelName::production())]
     channel: ChannelName,
     /// Serve a registry whose catalogue is this SQLite file, or `postgres://USER@HOST/DATABASE`; made if it is empty
-    #[arg(long, value_name = "CATALOGUE", requires = "store")]
-    registry: Option<String>,
+    #[arg(long, value_name = "FILE|URL", requires = "store")]
+    pub(super) registry: Option<String>,
     /// Where the registry keeps what is pushed: a folder, made if it is not there, or `s3://BUCKET/PREFIX` with the
     /// credentials of the environment (AWS_…)
     #[arg(long, value_name = "DIR|URL", requires = "registry")]
-    store: Option<String>,
+    pub(super) store: Option<String>,
     #[command(flatten)]
     listen: ListenArgs,
     /// The state folder of this node: its keys, its log and what it has seen. `state` beside the trust file or the roots, if left
     /// out; made if it is not there. Not below DIR
     #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
     /// A folder with the tenants' data, `TENANT.json` each. Not below DIR
     #[arg(long, value_name = "DIR", requires = "dir")]
-    data: Option<PathBuf>,
+    pub(super) data: Option<PathBuf>,
     #[command(flatten)]
-    access: AccessArgs,
+    pub(super) access: AccessArgs,
     #[command(flatten)]
     authzen: AuthZenArgs,
     #[command(flatten)]
@@ -122,7 +130,7 @@ pub(crate) struct Args {
     cache: CacheArgs,
     // For the key of the log, which is encrypted with it from the first start on.
     #[command(flatten)]
-    passphrase: PassphraseArgs,
+    pub(super) passphrase: PassphraseArgs,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -166,14 +174,14 @@ impl From<Pristine> for Instances {
 }
 
 /// Runs the command until it is told to stop. What goes on is logged to stderr; `RUST_LOG` says how much.
-pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
+pub(crate) fn run(json: bool) -> Result<ExitCode, Error> {
     start_logging(json);
-    let mut options = args.listen.options().map_err(|error| unusable(&error))?;
-    options.cors.clone_from(&args.cors);
-    options.authzen = args.authzen.options();
-    options.ext_authz.clone_from(&args.ext_authz.ext_authz);
-    options.opa_default.clone_from(&args.opa.opa_default);
-    options.budgets = args.budgets.budgets()?;
+    let settings = Settings::of_process()?.map_or_else(|| Settings::of(None, &[]), Ok)?;
+    let args = settings.serve()?;
+    if let Some(config) = args.config.as_ref().filter(|_| !json) {
+        anstream::println!("settings {}", config.display());
+    }
+    let mut options = args.options(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| machine(&error))?;
     if let (Some(catalogue), Some(store)) = (&args.registry, &args.store) {
@@ -190,18 +198,43 @@ pub(crate) fn run(args: Args, json: bool) -> Result<ExitCode, Error> {
     })
 }
 
+impl Args {
+    /// What the server is to know, but for what has to be opened first.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(super) fn options(&self, settings: &Settings) -> Result<Options, Error> {
+        Ok(Options {
+            cors: self.cors.clone(),
+            authzen: self.authzen.options(),
+            ext_authz: self.ext_authz.ext_authz.clone(),
+            opa_default: self.opa.opa_default.clone(),
+            budgets: match settings.budgets() {
+                Some((budgets, _)) => budgets.clone(),
+                None => self.budgets.budgets()?,
+            },
+            ..self.listen.options().map_err(|error| unusable(&error))?
+        })
+    }
+}
+
 /// What takes signed documents; none where no root keys are pinned.
 fn publisher(args: &Args, registry: Option<&Registry>) -> Result<Option<Publisher>, Error> {
     let (Some(registry), Some(roots)) = (registry, &args.roots) else { return Ok(None) };
     let publisher = Publisher::new(registry.clone(), place::roots(roots)?);
     let Some(path) = &args.activation_key else { return Ok(Some(publisher)) };
     let key = signer::open_file(path, &args.passphrase)?;
-    if key.role() != Role::Releaser {
-        let message = format!("`{}` is a key of role `{}`", path.display(), key.role());
-        let help = "an activation key is a releaser's: `verdict keys new --role releaser`";
-        return Err(Error::Unusable(Problem::new("key-file", message).help(help)));
-    }
+    check_activation(path, key.role())?;
     Ok(Some(publisher.with_activation_key(key.secret().clone())))
+}
+
+pub(super) fn check_activation(path: &Path, role: Role) -> Result<(), Error> {
+    if role == Role::Releaser {
+        return Ok(());
+    }
+    let message = format!("`{}` is a key of role `{role}`", path.display());
+    let help = "an activation key is a releaser's: `verdict keys new --role releaser`";
+    Err(Error::Unusable(Problem::new("key-file", message).help(help)))
 }
 
 /// None where only a registry is served.
@@ -246,9 +279,14 @@ fn source(
         let served = registry.map(|registry| Served::new(registry.clone(), runtime.clone()));
         return Ok(served.map(|served| Arc::new(served) as Arc<dyn Source>));
     };
+    followed(args, follow, roots).map(Some)
+}
+
+/// A server or a folder that is followed.
+pub(super) fn followed(args: &Args, follow: &str, roots: &Path) -> Result<Arc<dyn Source>, Error> {
     if follow.starts_with("unix:") || follow.contains("://") {
         let token = args.follow_token_file.as_deref().map(place::token).transpose()?;
-        return Ok(Some(Arc::new(remote::Server::new(follow.parse()?, token)?)));
+        return Ok(Arc::new(remote::Server::new(follow.parse()?, token)?));
     }
     let folder = Path::new(follow);
     let absolute = |path: &Path| path.canonicalize().map_err(|error| Error::file("read", path, &error));
@@ -258,7 +296,7 @@ fn source(
         let help = "copy it elsewhere: it is this host's own word for whom it trusts";
         return Err(Error::Unusable(Problem::new("serve", message).help(help)));
     }
-    Ok(Some(Arc::new(Tree::open(folder)?)))
+    Ok(Arc::new(Tree::open(folder)?))
 }
 
 /// A path stands for SQLite.
@@ -313,7 +351,7 @@ fn start_logging(json: bool) {
     let _ = if json { subscriber.json().try_init() } else { subscriber.try_init() };
 }
 
-fn unusable(error: &dyn std::fmt::Display) -> Error {
+pub(super) fn unusable(error: &dyn std::fmt::Display) -> Error {
     Error::Unusable(Problem::new("serve", error.to_string()))
 }
 

@@ -24,10 +24,10 @@ pub(crate) struct AccessArgs {
     /// The folder with the signed policy `system/api-access`, which decides who may do what; API keys and JSON Web
     /// Tokens count only with it. Without one nobody administers anything, but over the break-glass socket
     #[arg(long, value_name = "DIR", requires_all = ["access_trust", "access_component"])]
-    access: Option<PathBuf>,
+    pub(super) access: Option<PathBuf>,
     /// The trust file that the access policy is verified with: its own, and not below its folder
     #[arg(long, value_name = "FILE", requires = "access")]
-    access_trust: Option<PathBuf>,
+    pub(super) access_trust: Option<PathBuf>,
     /// The digest of the access policy's component: another is refused, whoever signed it
     #[arg(long, value_name = "SHA256", requires = "access")]
     access_component: Option<Digest>,
@@ -39,7 +39,7 @@ pub(crate) struct AccessArgs {
     jwt_audience: Option<String>,
     /// The issuer's keys: a file, or an `https` address
     #[arg(long, value_name = "FILE|URL", requires = "jwt_issuer")]
-    jwks: Option<String>,
+    pub(super) jwks: Option<String>,
     /// The claim with the roles, or a JSON Pointer into the claims; `roles`, if left out
     #[arg(long, value_name = "CLAIM", requires = "jwt_issuer")]
     jwt_roles: Option<String>,

@@ -11,11 +11,11 @@ use verdict_server::{Listen, ListenError, Options, TlsOptions};
 pub(crate) struct ListenArgs {
     /// Where to listen: `IP:PORT`, `tls:IP:PORT` or `unix:PATH`; may be repeated. Other addresses than loopback need `--token-file` or
     /// `--access`
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181")]
-    listen: Vec<String>,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8181", value_parser = Listen::parse)]
+    listen: Vec<Listen>,
     /// Who may connect to Unix sockets: their mode, such as `660`; as the umask has it, if left out
     #[arg(long, value_name = "MODE", value_parser = mode)]
-    unix_mode: Option<u32>,
+    unix_mode: Option<Mode>,
     /// The certificate for TLS, and those between it and its root, in PEM; read again when it changes, and on SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -53,19 +53,23 @@ pub(crate) struct ListenArgs {
     drain_timeout: Option<Duration>,
 }
 
+/// The mode of a file. Its digits are octal, so it is no number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mode(u32);
+
 impl ListenArgs {
     /// What the server is to know.
     ///
     /// # Errors
-    /// When an address is none.
+    /// When there is no address.
     pub(crate) fn options(&self) -> Result<Options, ListenError> {
-        let listen = self.listen.iter().map(|text| Listen::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let listen = self.listen.clone();
         let first = listen.first().cloned().ok_or(ListenError::Nowhere)?;
         let default = Options::new(first);
         let bound = |given: Option<NonZeroUsize>, default| given.map_or(default, NonZeroUsize::get);
         Ok(Options {
             listen,
-            unix_mode: self.unix_mode,
+            unix_mode: self.unix_mode.map(|Mode(mode)| mode),
             tls: self.tls(),
             connections_max: bound(self.connections_max, default.connections_max),
             requests_max: bound(self.requests_max, default.requests_max),
@@ -86,9 +90,10 @@ impl ListenArgs {
 }
 
 /// Reads the mode of a file, in octal.
-fn mode(text: &str) -> Result<u32, String> {
+fn mode(text: &str) -> Result<Mode, String> {
     let mode = u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8).ok();
     mode.filter(|mode| *mode <= 0o777)
+        .map(Mode)
         .ok_or_else(|| format!("`{text}` is not a mode; expected such as `660`"))
 }
 
@@ -117,7 +122,7 @@ mod tests {
         for wrong in ["", "5", "s", "-1s", "1.5s", "5 s", "99999999999s", "5h", "٣s"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
-        assert_eq!((mode("660"), mode("0o600")), (Ok(0o660), Ok(0o600)));
+        assert_eq!((mode("660"), mode("0o600")), (Ok(Mode(0o660)), Ok(Mode(0o600))));
         for wrong in ["", "8", "1777", "rw", "-1"] {
             assert!(mode(wrong).is_err(), "{wrong}");
         }

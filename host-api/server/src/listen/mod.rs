@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use verdict::Host;
 use verdict::registry::repository::Registry;
 
-use crate::access::Origin;
+use crate::access::{AccessOptions, Origin};
 use crate::api;
 use crate::door::Door;
 use crate::oci::{self, Oci};
@@ -62,6 +62,21 @@ impl fmt::Debug for Server {
     }
 }
 
+impl Options {
+    /// Checks what can be checked before anything is opened: that the addresses are not open to everybody by mistake,
+    /// and that the files of TLS can be used. Who may ask is what `access` says, whatever `self.access` is.
+    ///
+    /// # Errors
+    /// As [`Server::bind`], for these.
+    pub fn check(&self, access: &AccessOptions) -> Result<(), ListenError> {
+        consistent(self, access.is_open(), access.workloads.is_some())?;
+        if let Some(options) = &self.tls {
+            Tls::open(options.clone(), Arc::default())?;
+        }
+        Ok(())
+    }
+}
+
 impl Server {
     /// Binds the addresses. Without a host it serves a registry and decides nothing.
     ///
@@ -74,13 +89,10 @@ impl Server {
             let trial = Arc::new(move |artifact: &_| host.try_loading(artifact));
             options.publisher = options.publisher.map(|publisher| publisher.with_trial(trial));
         }
-        api::check_origins(&options.cors)?;
-        let open = options.listen.iter().find_map(Listen::reachable);
-        if let Some(address) = open.filter(|_| options.access.is_open()) {
-            return Err(ListenError::Open(address));
-        }
+        consistent(&options, options.access.is_open(), options.access.knows_workloads())?;
         let condition = Arc::new(Condition::new(options.connections_max, options.requests_max));
-        let tls = tls(&options, &condition)?;
+        let tls =
+            options.tls.clone().map(|tls| Tls::open(tls, Arc::clone(&condition))).transpose()?.map(Arc::new);
         bind::make_room(options.connections_max);
         let mut listeners = Vec::new();
         for listen in &options.listen {
@@ -173,18 +185,22 @@ impl Server {
     }
 }
 
-/// What TLS is spoken with: there is some exactly where an address is one for it.
-fn tls(options: &Options, condition: &Arc<Condition>) -> Result<Option<Arc<Tls>>, ListenError> {
+/// Checks what has to go together. There is something to speak TLS with exactly where an address is one for it.
+fn consistent(options: &Options, is_open: bool, knows_workloads: bool) -> Result<(), ListenError> {
+    api::check_origins(&options.cors)?;
+    let reachable = options.listen.iter().find_map(Listen::reachable);
+    if let Some(address) = reachable.filter(|_| is_open) {
+        return Err(ListenError::Open(address));
+    }
     let listen = options.listen.iter().find(|listen| matches!(listen, Listen::Tls(_)));
     let asks = options.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    if options.access.knows_workloads() && !asks {
+    if knows_workloads && !asks {
         return Err(ListenError::NoClientCa);
     }
     match (listen, &options.tls) {
-        (None, None) => Ok(None),
         (None, Some(_)) => Err(ListenError::NoTls),
         (Some(listen), None) => Err(ListenError::NoCertificate(listen.clone())),
-        (Some(_), Some(tls)) => Ok(Some(Arc::new(Tls::open(tls.clone(), Arc::clone(condition))?))),
+        (None, None) | (Some(_), Some(_)) => Ok(()),
     }
 }
 

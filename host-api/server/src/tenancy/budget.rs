@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::{PartialSchema, ToSchema};
 use verdict::core::name::Tenant;
 
 /// What one tenant may use at a time, and in a second. What is left out is not bounded but by what the whole server
 /// has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// Questions a second.
@@ -28,14 +29,16 @@ pub struct Budget {
 }
 
 /// The budgets of all tenants: one for those that are not named, and their own for the others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budgets {
     /// What each tenant has that is not named.
     #[serde(default)]
+    #[schema(inline)]
     pub default: Budget,
     /// What these have. What is left out in one is as in `default`.
     #[serde(default)]
+    #[schema(inline, value_type = BTreeMap<String, Budget>)]
     pub tenants: BTreeMap<Tenant, Budget>,
 }
 
@@ -48,6 +51,12 @@ pub struct BudgetError {
 }
 
 impl Budgets {
+    /// The JSON Schema of budgets.
+    pub fn schema() -> serde_json::Value {
+        // Made of texts and numbers: it cannot fail.
+        serde_json::to_value(<Self as PartialSchema>::schema()).unwrap_or_default()
+    }
+
     /// The same, checked: a budget of nothing would be a way to switch a tenant off that nobody looks for.
     ///
     /// # Errors

@@ -1,0 +1,272 @@
+//! The settings of a server: a file, the environment and flags, with the real command and the real server.
+
+#[path = "../../runtime/engine/tests/support/mod.rs"]
+mod support;
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use verdict::core::name::PolicyName;
+use verdict::registry::Layout;
+use verdict_tests::server::{Server, Site, binary, root, text};
+
+const ANSWER: &str = "(call $true)";
+const TOKEN: &str = "0123456789abcdefghijklmn";
+
+/// A site with one policy, which always allows, and this file with settings.
+fn site(config: &str) -> Site {
+    let site = Site::new(&[]);
+    let component = support::guest("", ANSWER);
+    let manifest = support::manifest(&component, json!({ "policy": "default/yes" }));
+    let folder = site.path("policies/yes");
+    std::fs::create_dir_all(&folder).unwrap();
+    let name: PolicyName = "default/yes".parse().unwrap();
+    Layout::create(&folder.join("oci"), &component, &name, &manifest.version).unwrap();
+    std::fs::write(folder.join("manifest.json"), serde_json::to_string(&manifest).unwrap()).unwrap();
+    site.sign("yes");
+    std::fs::write(site.path("tokens"), format!("shop {TOKEN}\n")).unwrap();
+    write(&site, config);
+    site
+}
+
+fn write(site: &Site, config: &str) {
+    std::fs::write(site.path("verdict.toml"), config).unwrap();
+}
+
+/// What every file here begins with: relative to it.
+const PLACES: &str =
+    "dir = 'policies'\ntrust = 'keys/trust.json'\nstate = 'state'\nlisten = ['127.0.0.1:0']\n";
+
+/// Runs `verdict --json` in another folder than the site's: the status, and what it printed.
+fn verdict(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, Value) {
+    let output = Command::new(binary())
+        .arg("--json")
+        .args(arguments)
+        .current_dir(std::env::temp_dir())
+        .env_remove("VERDICT_CONFIG")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    let value = serde_json::from_str(&out).unwrap_or_else(|_| {
+        panic!("`{arguments:?}` printed {out}{}", String::from_utf8_lossy(&output.stderr))
+    });
+    (output.status.code().unwrap(), value)
+}
+
+/// What is wrong with a file: the error of `verdict config check`.
+fn wrong(site: &Site, config: &str) -> Value {
+    write(site, config);
+    let (status, said) = verdict(&["config", "check", text(&site.path("verdict.toml"))], &[]);
+    assert_eq!(status, 2, "{config}: {said}");
+    said["error"].clone()
+}
+
+fn serve(site: &Site, more: &[&str]) -> Server {
+    let mut arguments = vec!["serve".to_owned(), "--config".into(), text(&site.path("verdict.toml")).into()];
+    arguments.extend(more.iter().map(ToString::to_string));
+    Server::spawn(&arguments, &site.path("server.log"))
+}
+
+#[test]
+fn flags_come_before_the_environment_and_that_before_the_file() {
+    let site = site(&format!(
+        "{PLACES}idle-timeout = '1s'\nrequest-timeout = '1s'\ndrain-timeout = '1s'\nallow-decision-time = true\n\
+         cache-policy = ['default/yes']\ncors = ['https://one.example']\n"
+    ));
+    let file = site.path("verdict.toml");
+    let flags = ["config", "show", "--", "--drain-timeout", "3s"];
+    let variables = [
+        ("VERDICT_CONFIG", text(&file)),
+        ("VERDICT_REQUEST_TIMEOUT", "2s"),
+        ("VERDICT_DRAIN_TIMEOUT", "2s"),
+        ("VERDICT_ALLOW_DECISION_TIME", "false"),
+        ("VERDICT_CORS", "https://two.example, https://three.example"),
+        ("VERDICT_OPA_DEFAULT", ""),
+    ];
+    let (status, shown) = verdict(&flags, &variables);
+    assert_eq!(status, 0, "{shown}");
+    let said = |key: &str| {
+        let setting = &shown["settings"][key];
+        (setting["value"].clone(), setting["origin"].clone())
+    };
+    let in_file = |line: u64| json!({ "kind": "file", "file": file, "line": line });
+    let variable = |name: &str| json!({ "kind": "environment", "variable": name });
+    assert_eq!(said("idle-timeout"), (json!("1s"), in_file(5)));
+    assert_eq!(said("request-timeout"), (json!("2s"), variable("VERDICT_REQUEST_TIMEOUT")));
+    assert_eq!(said("drain-timeout"), (json!("3s"), json!({ "kind": "flag", "flag": "--drain-timeout" })));
+    assert_eq!(said("allow-decision-time"), (json!(false), variable("VERDICT_ALLOW_DECISION_TIME")));
+    let two = json!(["https://two.example", "https://three.example"]);
+    assert_eq!(said("cors"), (two, variable("VERDICT_CORS")));
+    assert_eq!(said("cache-bytes"), (json!(256 << 20), json!({ "kind": "default" })));
+    assert_eq!(said("opa-default"), (Value::Null, json!({ "kind": "default" })));
+    // Relative paths begin where the file is, wherever the command runs.
+    assert_eq!(said("trust"), (json!(site.path("keys/trust.json")), in_file(2)));
+}
+
+#[test]
+fn a_server_starts_with_a_file_alone() {
+    let site = site(&format!(
+        "{PLACES}cors = ['https://console.example']\n[budgets.tenants.default]\nfuel_per_s = 1\n"
+    ));
+    let server = serve(&site, &[]);
+    let (status, answer) = server.decide("yes", r#"{"input": {}}"#);
+    assert_eq!((status, &answer["allow"]), (200, &json!(true)));
+    assert_eq!(server.decide("yes", r#"{"input": {}}"#).0, 429, "the table of budgets counts");
+    assert!(server.stop());
+    // What clap says of flags that do not go together, it says of what the file says.
+    let (status, said) = verdict(
+        &["serve", "--config", text(&site.path("verdict.toml")), "--follow", "/nowhere", "--roots", "r"],
+        &[],
+    );
+    let message = said["error"]["message"].as_str().unwrap();
+    assert!(status == 2 && message.contains("--follow") && message.contains("cannot be used with"), "{said}");
+    assert!(said["error"]["help"].as_str().unwrap().contains("verdict.toml:1"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place_and_what_to_do() {
+    let site = site("");
+    let cases = [
+        ("trust_file = 'x'", "`trust_file` is not a setting", "did you mean `trust`"),
+        ("drain_timeout = '1s'", "`drain_timeout` is not a setting", "did you mean `drain-timeout`"),
+        ("zzz = 1", "`zzz` is not a setting", "verdict config schema"),
+        ("config = 'x'", "`config` is not a setting", "verdict config schema"),
+        ("listen = '127.0.0.1:1'", "`listen` must be a list of texts", "Where to listen"),
+        ("connections-max = '4'", "`connections-max` must be a whole number", "The most connections"),
+        ("connections-max = 0", "invalid value '0' for `connections-max`", "The most connections"),
+        ("allow-decision-time = 'yes'", "`allow-decision-time` must be `true` or `false`", "Let callers"),
+        ("drain-timeout = 5", "`drain-timeout` must be a text in quotes", "How long requests"),
+        ("drain-timeout = '5h'", "`5h` is not a time", "How long requests"),
+        ("unix-mode = 0o660", "`unix-mode` must be a text in quotes", "Who may connect"),
+        ("log = 'durably'", "durable, buffered, off", "When an answer leaves"),
+        ("cors = [\n'https://a.example',\n7]", "`cors` must be a list of texts", "An origin"),
+        ("ext-authz = 'X/y'", "`ext-authz`", "What Envoy asks"),
+        ("[budgets.default]\nfuel = 1", "unknown field `fuel`", ""),
+        ("[budgets.default]\nconcurrency = 0", "`concurrency` of the default is 0", ""),
+        ("listen = ", "is not TOML", ""),
+        ("log = 'off'\nlog = 'off'", "is not TOML", ""),
+    ];
+    for (config, message, help) in cases {
+        let said = wrong(&site, &format!("# a comment\n{config}\n"));
+        assert!(said["message"].as_str().unwrap().contains(message), "{config}: {said}");
+        assert!(said["help"].as_str().unwrap_or_default().contains(help), "{config}: {said}");
+        assert!(said["line"].as_u64().unwrap() >= 2, "{config}: {said}");
+        assert_eq!(said["file"], json!(site.path("verdict.toml")));
+    }
+    let (status, said) = verdict(&["config", "check"], &[("VERDICT_DRAIN_TIMEOUT", "5h")]);
+    assert!(
+        status == 2 && said["error"]["message"].as_str().unwrap().contains("VERDICT_DRAIN_TIMEOUT"),
+        "{said}"
+    );
+    let (status, said) = verdict(&["config", "check"], &[("VERDICT_ALLOW_DECISION_TIME", "yes")]);
+    assert!(
+        status == 2 && said["error"]["message"].as_str().unwrap().contains("`true` or `false`"),
+        "{said}"
+    );
+    // What is missing can be said in three ways; what is said twice is said in one too many.
+    let said = wrong(&site, "dir = 'policies'");
+    assert!(said["help"].as_str().unwrap().contains("VERDICT_TRUST"), "{said}");
+    write(&site, &format!("{PLACES}[budgets.default]\nconcurrency = 1\n"));
+    let file = site.path("verdict.toml");
+    let (status, said) = verdict(&["config", "check", text(&file), "--", "--budgets", "b.toml"], &[]);
+    assert!(status == 2 && said["error"]["message"].as_str().unwrap().contains("said twice"), "{said}");
+    assert_eq!(said["error"]["line"], 5);
+}
+
+#[test]
+fn check_reads_every_file_that_is_named_and_starts_nothing() {
+    let site = site(&format!("{PLACES}token-file = 'tokens'\n"));
+    let file = site.path("verdict.toml");
+    let check = || verdict(&["config", "check", text(&file)], &[]);
+    assert_eq!(check(), (0, json!({ "ok": true, "file": file, "problems": [] })));
+    assert!(!site.path("state").exists(), "nothing was opened");
+    std::fs::write(site.path("tokens"), "shop short\n").unwrap();
+    std::fs::write(site.path("keys/trust.json"), "{}").unwrap();
+    std::fs::write(site.path("data/default.json"), "{").unwrap();
+    write(&site, &format!("{PLACES}token-file = 'tokens'\ndata = 'data'\npassphrase-file = 'gone'\n"));
+    let (status, said) = check();
+    assert_eq!((status, &said["ok"]), (2, &json!(false)));
+    let problems = said["problems"].as_array().unwrap();
+    let about =
+        |word: &str| problems.iter().filter(|one| one["message"].as_str().unwrap().contains(word)).count();
+    for word in ["trust.json", "default.json", "gone", "token on line 1"] {
+        assert_eq!(about(word), 1, "{word}: {said}");
+    }
+    // What would let anybody in, and certificates that are none.
+    std::fs::write(site.path("bad.pem"), "none").unwrap();
+    for (more, message) in [
+        ("listen = ['0.0.0.0:0']", "can be reached by others"),
+        ("listen = ['tls:127.0.0.1:0']", "needs a certificate"),
+        (
+            "listen = ['tls:127.0.0.1:0']\ntls-cert = 'bad.pem'\ntls-key = 'bad.pem'",
+            "bad.pem` has no certificate",
+        ),
+        ("budgets = 'bad.pem'", "key"),
+        ("cors = ['console.example']", "is not an origin"),
+    ] {
+        let places = if more.contains("listen") {
+            PLACES.replace("listen = ['127.0.0.1:0']\n", "")
+        } else {
+            PLACES.into()
+        };
+        write(&site, &format!("{places}{more}\n"));
+        let said = check().1;
+        let problems = said["problems"].as_array().unwrap();
+        assert!(
+            problems.iter().any(|one| one["message"].as_str().unwrap().contains(message)),
+            "{more}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_password_in_an_address_is_never_shown() {
+    let address = "postgres://verdict:hunter2secret@db.example/verdict";
+    let site = site(&format!("registry = '{address}'\nstore = 'blobs'\n"));
+    for command in ["show", "check"] {
+        let (status, said) = verdict(&["config", command, text(&site.path("verdict.toml"))], &[]);
+        assert_eq!(status, 0, "{said}");
+        assert!(!said.to_string().contains("hunter2secret"), "{said}");
+    }
+    let (_, said) = verdict(&["config", "check", text(&site.path("verdict.toml"))], &[]);
+    assert!(said["warnings"][0].as_str().unwrap().contains("`registry` has a password"), "{said}");
+}
+
+/// The example, with the state in the site and at a free port.
+fn example(site: &Site) -> String {
+    std::fs::copy(site.path("keys/trust.json"), site.path("trust.json")).unwrap();
+    let mut config = std::fs::read_to_string(root().join("examples/verdict.toml")).unwrap();
+    let state = format!("state = \"{}\"", site.path("state").display());
+    for (from, to) in [("state = \"/var/lib/verdict\"", state.as_str()), ("127.0.0.1:8181", "127.0.0.1:0")] {
+        assert!(config.contains(from), "the example has no `{from}`");
+        config = config.replace(from, to);
+    }
+    config
+}
+
+#[test]
+fn the_example_holds_and_serves() {
+    let site = site("");
+    let config = example(&site);
+    write(&site, &config);
+    let (status, said) = verdict(&["config", "check", text(&site.path("verdict.toml"))], &[]);
+    assert_eq!((status, &said["ok"]), (0, &json!(true)), "{said}");
+    let server = serve(&site, &[]);
+    assert_eq!(server.decide("yes", r#"{"input": {}}"#).0, 401, "tokens count");
+    assert_eq!(server.get("/health/ready").0, 200);
+    assert!(site.path("state").exists());
+    drop(server);
+    // What is off in it can be put on: all its lines, where each key is said once.
+    let off = config
+        .lines()
+        .filter_map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_alphabetic)));
+    for line in off {
+        let key = line.split(" = ").next().unwrap();
+        write(&site, &format!("{line}\n"));
+        let (_, said) = verdict(&["config", "check", text(&site.path("verdict.toml"))], &[]);
+        let message = said["error"]["message"].as_str().unwrap_or_default();
+        assert!(!message.contains("is not a setting") && !message.contains("must be"), "{key}: {said}");
+    }
+}
