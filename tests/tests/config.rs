@@ -3,7 +3,9 @@
 #[path = "../../runtime/engine/tests/support/mod.rs"]
 mod support;
 
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use verdict::core::name::PolicyName;
@@ -11,6 +13,8 @@ use verdict::registry::Layout;
 use verdict_tests::server::{Server, Site, binary, root, text};
 
 const ANSWER: &str = "(call $true)";
+/// No step of a test waits longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 const TOKEN: &str = "0123456789abcdefghijklmn";
 
 /// A site with one policy, which always allows, and this file with settings.
@@ -269,4 +273,101 @@ fn the_example_holds_and_serves() {
         let message = said["error"]["message"].as_str().unwrap_or_default();
         assert!(!message.contains("is not a setting") && !message.contains("must be"), "{key}: {said}");
     }
+}
+
+#[test]
+fn says_that_it_is_ready_to_whoever_started_it() {
+    let site = site(PLACES);
+    let socket = site.path("notify");
+    let told = UnixDatagram::bind(&socket).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut server = Command::new(binary())
+        .args(["serve", "--config", text(&site.path("verdict.toml"))])
+        .env("NOTIFY_SOCKET", &socket)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut message = [0; 64];
+    let received = told.recv(&mut message);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(&message[..received.unwrap()], b"READY=1");
+}
+
+/// Runs `systemd-analyze`; none where it is not there.
+fn systemd_analyze(arguments: &[&str]) -> Option<std::process::Output> {
+    let output = Command::new("systemd-analyze").args(arguments).stdin(Stdio::null()).output();
+    if output.is_err() {
+        eprintln!("skipped: there is no systemd-analyze; it is in Debian's package `systemd`");
+    }
+    output.ok()
+}
+
+#[test]
+fn the_systemd_unit_holds_and_exposes_little() {
+    let site = site("");
+    let unit = std::fs::read_to_string(root().join("examples/systemd/verdict.service")).unwrap();
+    let program = "/usr/local/bin/verdict";
+    assert!(unit.contains(&format!("ExecStart={program} serve --config /etc/verdict/verdict.toml")));
+    let path = site.path("verdict.service");
+    let check = |unit: &str| {
+        std::fs::write(&path, unit.replace(program, text(&binary()))).unwrap();
+        let verified = systemd_analyze(&["verify", text(&path)])?;
+        let more = ["security", "--offline=true", "--threshold=15", "--no-pager", text(&path)];
+        let bounded = systemd_analyze(&more)?;
+        let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+        Some((verified.status.success() && said.is_empty(), bounded.status.success(), said))
+    };
+    let Some(held) = check(&unit) else { return };
+    assert_eq!(held, (true, true, String::new()));
+    // The checks can fail: a directive that there is not, and one less that there is.
+    let (verified, _, said) = check(&unit.replace("ProtectHome=yes", "ProtectHomes=yes")).unwrap();
+    assert!(!verified && said.contains("ProtectHomes"), "{said}");
+    assert!(
+        !check(&unit.replace("ProtectSystem=strict\n", "").replace("NoNewPrivileges=yes\n", "")).unwrap().1
+    );
+    // What the child that compiles policies, and machine code, cannot do without.
+    assert!(!unit.contains("\nMemoryDenyWriteExecute") && !unit.contains("\nSystemCallFilter=~@resources"));
+}
+
+/// No container can be built here: what its file names is there.
+#[test]
+fn the_container_file_names_what_there_is() {
+    let file = std::fs::read_to_string(root().join("examples/container/Containerfile")).unwrap();
+    let lines = file.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let steps: Vec<(&str, Vec<&str>)> = lines
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(step, rest)| (step, rest.split_whitespace().collect()))
+        .collect();
+    let of = |name: &'static str| steps.iter().filter(move |(step, _)| *step == name).map(|(_, words)| words);
+    assert_eq!(of("FROM").map(Vec::len).collect::<Vec<_>>(), [3, 1], "what it is built with stays behind");
+    let rust = std::fs::read_to_string(root().join("rust-toolchain.toml")).unwrap();
+    let version = of("FROM").next().unwrap()[0].trim_start_matches("rust:").split('-').next().unwrap();
+    assert!(rust.contains(&format!("\"{version}")), "{version} is not the toolchain");
+    let copied: Vec<&str> = of("COPY")
+        .filter(|words| !words[0].starts_with("--from"))
+        .flat_map(|words| words[..words.len() - 1].to_vec())
+        .collect();
+    assert!(copied.iter().all(|path| root().join(path).exists()), "{copied:?}");
+    // All that cargo reads before it builds anything.
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = manifest.split("members = [").nth(1).unwrap().split(']').next().unwrap();
+    for member in members.split('"').skip(1).step_by(2) {
+        let is_copied = copied.iter().any(|path| member == *path || member.starts_with(&format!("{path}/")));
+        assert!(is_copied, "`{member}` of the workspace is not copied");
+    }
+    assert!(manifest.contains("[profile.dist]") && file.contains("--profile dist -p verdict-cli"));
+    assert_eq!(of("USER").next().unwrap(), &["65532:65532"]);
+    let runs =
+        of("ENTRYPOINT").chain(of("CMD")).flatten().map(|word| word.trim_matches(['[', ']', '"', ',']));
+    let runs: Vec<&str> = runs.collect();
+    assert_eq!(runs[0], "/usr/local/bin/verdict");
+    // The arguments are some that the command takes: only the file is missing here.
+    let (status, said) = verdict(&runs[1..], &[]);
+    assert!(
+        status == 2 && said["error"]["message"].as_str().unwrap().contains("/etc/verdict/verdict.toml"),
+        "{said}"
+    );
 }

@@ -37,6 +37,7 @@ mod serve_cache;
 mod serve_check;
 mod serve_ext_authz;
 mod serve_listen;
+mod serve_notify;
 mod serve_opa;
 mod sign;
 mod tags;

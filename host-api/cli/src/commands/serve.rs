@@ -27,6 +27,7 @@ use super::serve_budgets::BudgetArgs;
 use super::serve_cache::CacheArgs;
 use super::serve_ext_authz::ExtAuthzArgs;
 use super::serve_listen::ListenArgs;
+use super::serve_notify;
 use super::serve_opa::OpaArgs;
 use crate::error::{Error, Problem};
 use crate::evaluation;
@@ -340,6 +341,8 @@ async fn serve(host: Option<Host>, options: Options, json: bool) -> Result<ExitC
             anstream::println!("listening on {address}");
         }
     }
+    // It listens: whoever comes from now on waits until it answers.
+    serve_notify::ready().map_err(|error| machine(&format!("cannot tell that it is ready: {error}")))?;
     server.run().await.map_err(|error| machine(&error))?;
     Ok(ExitCode::from(exit::DONE))
 }
