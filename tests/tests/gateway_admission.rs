@@ -125,6 +125,16 @@ fn whatever_goes_wrong_is_a_denial_that_no_failure_policy_ignores() {
 }
 
 #[test]
+fn a_review_may_be_as_large_as_the_operator_says() {
+    let site = Site::new(&[]);
+    add_told(&site);
+    let server = site.serve(&["--limit", "input_bytes=6291456", "--body-bytes-max", "6291456"]);
+    let mut large = telling("true");
+    large["request"]["object"]["data"] = "x".repeat(3 << 20).into();
+    assert_eq!(response(&server, &format!("{TOLD}/told"), &large)["allowed"], true);
+}
+
+#[test]
 fn what_cannot_be_read_has_a_status_of_its_own() {
     let site = Site::new(&[]);
     add_told(&site);

@@ -99,9 +99,9 @@ pub(crate) struct BatchItem {
 }
 
 /// A question that is ready, or why it cannot be asked.
-type Ready = Result<Request, ApiError>;
+pub(crate) type Ready = Result<Request, ApiError>;
 /// What came of it: without its record.
-type Evaluated = Result<Result<Pending, DecideError>, ApiError>;
+pub(crate) type Evaluated = Result<Result<Pending, DecideError>, ApiError>;
 
 /// Asks a policy several questions. The answer has `items` in their order, each with a `status` and either a `decision`
 /// or a `problem`. Every decision is in the log before it is answered; items under one id are one decision, so an id
@@ -190,7 +190,7 @@ fn input(item: &Item<'_>, shared: Option<&Shared<'_>>) -> Result<Vec<u8>, ApiErr
 }
 
 /// The threads that a batch is evaluated on.
-struct Run {
+pub(crate) struct Run {
     host: Host,
     turn: Arc<Turn>,
     lanes: usize,
@@ -199,7 +199,11 @@ struct Run {
 }
 
 impl Run {
-    async fn new(
+    /// Takes as many threads as so many questions to one policy are worth, and there are.
+    ///
+    /// # Errors
+    /// Where there is no such policy, its tenant is over its budget, or too many long evaluations are under way.
+    pub(crate) async fn new(
         app: &App,
         policy: &PolicyName,
         channel: Option<&ChannelName>,
@@ -222,7 +226,7 @@ impl Run {
     }
 
     /// Evaluates the questions, and returns what came of each in their order. Stops early when nobody waits any more.
-    async fn evaluate(&self, ready: Vec<Ready>) -> Result<Vec<Evaluated>, ApiError> {
+    pub(crate) async fn evaluate(&self, ready: Vec<Ready>) -> Result<Vec<Evaluated>, ApiError> {
         if self.lanes == 1 && self.places.is_none() {
             return Ok(in_turn(&self.host, &self.turn, ready, || false).await.unwrap_or_default());
         }

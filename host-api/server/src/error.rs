@@ -32,7 +32,7 @@ pub(crate) struct Position {
 }
 
 /// An error with its status.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     status: StatusCode,
     detail: Detail,

@@ -36,6 +36,7 @@ mod serve_budgets;
 mod serve_cache;
 mod serve_check;
 mod serve_ext_authz;
+mod serve_limits;
 mod serve_listen;
 mod serve_notify;
 mod serve_opa;

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use verdict::engine::Instances;
 use verdict::{Config, Host, Log, Registry as Followed};
 use verdict_core::key::Role;
+use verdict_core::limits::Limits;
 use verdict_core::name::ChannelName;
 use verdict_registry::catalogue::Catalogue;
 use verdict_registry::publish::Publisher;
@@ -26,6 +27,7 @@ use super::serve_authzen::AuthZenArgs;
 use super::serve_budgets::BudgetArgs;
 use super::serve_cache::CacheArgs;
 use super::serve_ext_authz::ExtAuthzArgs;
+use super::serve_limits::LimitArgs;
 use super::serve_listen::ListenArgs;
 use super::serve_notify;
 use super::serve_opa::OpaArgs;
@@ -129,6 +131,8 @@ pub(crate) struct Args {
     verify_reset: Option<NonZeroU32>,
     #[command(flatten)]
     cache: CacheArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
     // For the key of the log, which is encrypted with it from the first start on.
     #[command(flatten)]
     pub(super) passphrase: PassphraseArgs,
@@ -191,7 +195,8 @@ pub(crate) fn run(json: bool) -> Result<ExitCode, Error> {
     options.publisher = publisher(&args, options.registry.as_ref())?;
     let access = args.access.options()?;
     let catalogue = options.registry.as_ref().map(|registry| registry.catalogue().clone());
-    let host = host(args, options.registry.as_ref(), runtime.handle())?;
+    let ceiling = args.limits.ceiling(options.body_bytes_max)?;
+    let host = host(args, ceiling, options.registry.as_ref(), runtime.handle())?;
     runtime.block_on(async {
         let access = Access::open(access, catalogue, evaluation::compiler()?).await;
         options.access = access.map_err(|error| unusable(&error))?;
@@ -239,7 +244,12 @@ pub(super) fn check_activation(path: &Path, role: Role) -> Result<(), Error> {
 }
 
 /// None where only a registry is served.
-fn host(args: Args, registry: Option<&Registry>, runtime: &Handle) -> Result<Option<Host>, Error> {
+fn host(
+    args: Args,
+    ceiling: Limits,
+    registry: Option<&Registry>,
+    runtime: &Handle,
+) -> Result<Option<Host>, Error> {
     let beside = |path: &Path| args.state.clone().unwrap_or_else(|| path.with_file_name("state"));
     // Whoever is to sign a first trust policy, or the next one, must be able to put it here.
     let is_own = args.follow.is_none() && registry.is_some();
@@ -255,6 +265,7 @@ fn host(args: Args, registry: Option<&Registry>, runtime: &Handle) -> Result<Opt
     };
     let config = Config {
         channel: args.channel,
+        ceiling,
         compiler: evaluation::compiler()?,
         allow_decision_time: args.allow_decision_time,
         log: args.log.into(),

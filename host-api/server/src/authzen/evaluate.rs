@@ -9,6 +9,7 @@ use super::answer::{self, Outcome};
 use super::question::Question;
 use super::request::{Members, Semantic};
 use crate::ask;
+use crate::batch::{Evaluated, Ready, Run};
 use crate::error::ApiError;
 use crate::routes::App;
 
@@ -50,23 +51,35 @@ async fn all(
     question: &Question,
     inputs: impl Iterator<Item = Result<String, ApiError>>,
 ) -> Result<Vec<Outcome>, ApiError> {
-    let mut begun = Vec::new();
-    for input in inputs {
-        begun.push(match input {
-            Ok(input) => each(begin(app, question, input).await)?,
-            Err(error) => Err(error),
-        });
-        // Others have questions, too.
-        tokio::task::yield_now().await;
+    let inputs: Vec<_> = inputs.collect();
+    let run = Run::new(app, &question.policy, question.channel.as_ref(), inputs.len()).await?;
+    let ask = |rule: Option<&str>, input: &Result<String, ApiError>| -> Ready {
+        Ok(question.ask(rule, input.clone()?.into_bytes()))
+    };
+    let mut evaluated = run.evaluate(inputs.iter().map(|input| ask(Some(RULE), input)).collect()).await?;
+    let missed = inputs.iter().zip(&evaluated).filter(|(_, evaluated)| is_of_unknown_rule(evaluated));
+    let again: Vec<Ready> = missed.map(|(input, _)| ask(None, input)).collect();
+    if !again.is_empty() {
+        let missed = evaluated.iter_mut().filter(|evaluated| is_of_unknown_rule(evaluated));
+        for (evaluated, again) in missed.zip(run.evaluate(again).await?) {
+            // Where there are other rules, they answer something else.
+            if !is_of_unknown_rule(&again) {
+                *evaluated = again;
+            }
+        }
     }
-    let mut outcomes = Vec::with_capacity(begun.len());
-    for pending in begun {
-        outcomes.push(match pending {
+    let mut outcomes = Vec::with_capacity(evaluated.len());
+    for evaluated in evaluated {
+        outcomes.push(match each(evaluated.and_then(|asked| Ok(asked?)))? {
             Ok(pending) => pending.durable().await.map_err(ApiError::from),
             Err(error) => Err(error),
         });
     }
     Ok(outcomes)
+}
+
+fn is_of_unknown_rule(evaluated: &Evaluated) -> bool {
+    matches!(evaluated, Ok(Err(DecideError::UnknownRule { .. })))
 }
 
 /// One evaluation after the other, until one comes out as `last`; what fails is a denial.
