@@ -96,6 +96,10 @@ impl Plan {
     /// Adds the steps that an evaluation took, writes what they found into `key`, and says how many bytes the plan has
     /// grown by. None where nothing is to be kept.
     pub(super) fn trace(&self, query: &Query<'_>, reads: &ReadSet, key: &mut Vec<u8>) -> Option<u64> {
+        // Mostly the steps are known and only what they found is new: then nobody is kept waiting.
+        if self.is_known(query, reads, key) {
+            return Some(0);
+        }
         let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
         if tree.is_closed {
             return None;
@@ -115,6 +119,25 @@ impl Plan {
         }
         end(key, tree.number, at);
         Some(tree.bytes - bytes)
+    }
+
+    /// Whether these steps are a path already; then what they found is in `key`.
+    fn is_known(&self, query: &Query<'_>, reads: &ReadSet, key: &mut Vec<u8>) -> bool {
+        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
+        begin(key);
+        let mut reads = reads.iter();
+        let mut at = 0;
+        loop {
+            let read = reads.next();
+            let Some(node) = tree.node(at).filter(|node| node.takes(read.as_ref())) else { return false };
+            let Some(step) = &node.step else { break };
+            let start = key.len();
+            step.take(query, key);
+            let Some(next) = key.get(start..).and_then(|result| node.after(result)) else { return false };
+            at = next;
+        }
+        end(key, tree.number, at);
+        true
     }
 
     /// Forgets everything; how many bytes that was.
