@@ -3,9 +3,11 @@
 #[path = "../../runtime/engine/tests/support/mod.rs"]
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use verdict::core::name::PolicyName;
@@ -370,4 +372,90 @@ fn the_container_file_names_what_there_is() {
         status == 2 && said["error"]["message"].as_str().unwrap().contains("/etc/verdict/verdict.toml"),
         "{said}"
     );
+}
+
+/// Waits until a fact holds.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The head of the answer to a `GET` with one more header, in lower case.
+fn head(server: &Server, path: &str, header: &str) -> String {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: verdict\r\nConnection: close\r\n{header}\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.split("\r\n\r\n").next().unwrap().to_lowercase()
+}
+
+fn has_old_config(server: &Server) -> bool {
+    server.get("/health/ready").1["old_config"].as_bool().unwrap()
+}
+
+fn log(site: &Site) -> String {
+    std::fs::read_to_string(site.path("server.log")).unwrap()
+}
+
+fn decisions(server: &Server) -> u64 {
+    server.get("/v1/tenants/default/usage").1["decisions"].as_u64().unwrap()
+}
+
+#[test]
+fn budgets_and_origins_change_while_the_server_runs_and_what_was_used_stays_counted() {
+    let config =
+        |more: &str, fuel: &str| format!("{PLACES}{more}[budgets.tenants.default]\nfuel_per_s = {fuel}\n");
+    let site = site(&config("", "1_000_000_000_000"));
+    let server = serve(&site, &[]);
+    let ask = || server.decide("yes", r#"{"input": {}}"#).0;
+    assert_eq!((ask(), ask(), decisions(&server)), (200, 200, 2));
+    let origin = || head(&server, "/health/live", "Origin: https://console.example");
+    assert!(!origin().contains("access-control-allow-origin"));
+    // On SIGHUP.
+    write(&site, &config("cors = ['https://console.example']\n", "1"));
+    server.signal("HUP");
+    until("it is read again", || log(&site).contains("read the settings again"));
+    assert_eq!((ask(), ask()), (200, 429), "the first puts the tenant into debt");
+    assert!(origin().contains("access-control-allow-origin: https://console.example"));
+    assert_eq!(decisions(&server), 3);
+    // What cannot be used changes nothing, and is seen; nobody has to say that the file has changed.
+    assert!(!has_old_config(&server));
+    write(&site, &config("corse = []\n", "1_000_000_000_000"));
+    until("the bad file is seen", || has_old_config(&server));
+    assert_eq!((ask(), server.get("/health/ready").0), (429, 200));
+    assert!(log(&site).contains("`corse` is not a setting") && log(&site).contains("verdict.toml:5"));
+    write(&site, &config("drain-timeout = '7s'\n", "1_000_000_000_000"));
+    until("the good file is read", || !has_old_config(&server));
+    assert_eq!((ask(), decisions(&server)), (200, 4));
+    assert!(!origin().contains("access-control-allow-origin"));
+    let log = log(&site);
+    assert!(log.contains("keys=\"drain-timeout\"") || log.contains("drain-timeout"), "{log}");
+}
+
+#[test]
+fn tokens_and_a_file_of_budgets_change_while_the_server_runs() {
+    const OTHER: &str = "9876543210abcdefghijklmn";
+    let site = site(&format!("{PLACES}token-file = 'tokens'\nbudgets = 'budgets.toml'\n"));
+    std::fs::write(site.path("budgets.toml"), "").unwrap();
+    let server = serve(&site, &[]);
+    let is_known = |token: &str| {
+        head(&server, "/v1/policies", &format!("Authorization: Bearer {token}")).starts_with("http/1.1 200")
+    };
+    assert!(is_known(TOKEN) && !is_known(OTHER));
+    std::fs::write(site.path("tokens"), format!("shop {OTHER}\n")).unwrap();
+    until("the tokens are read again", || is_known(OTHER));
+    assert!(!is_known(TOKEN), "whoever was taken out is out");
+    std::fs::write(site.path("budgets.toml"), "[default]\nconcurrency = 0\n").unwrap();
+    until("bad budgets are seen", || has_old_config(&server));
+    std::fs::write(site.path("tokens"), format!("shop {TOKEN}\n")).unwrap();
+    std::fs::write(site.path("budgets.toml"), "[default]\nconcurrency = 3\n").unwrap();
+    until("all is read again", || !has_old_config(&server) && is_known(TOKEN));
+    // A server that asks for tokens does not become one that asks for none.
+    write(&site, &format!("{PLACES}budgets = 'budgets.toml'\n"));
+    until("it is said", || log(&site).contains("token-file"));
+    assert!(is_known(TOKEN) && !is_known(OTHER));
 }

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Either, Full};
@@ -36,11 +37,16 @@ const FUEL: HeaderName = HeaderName::from_static("x-verdict-fuel");
 /// What a connection asks.
 pub(crate) struct Door {
     pub(crate) app: Arc<App>,
-    pub(crate) router: Router,
+    pub(crate) routes: ArcSwap<Routes>,
     /// Where a registry is served.
     pub(crate) oci: Option<Arc<Oci>>,
     pub(crate) request_timeout: Duration,
     pub(crate) body_bytes_max: usize,
+}
+
+/// What everything but a decision goes through.
+pub(crate) struct Routes {
+    pub(crate) router: Router,
     /// Whether pages of other origins may ask: the router says so, also of decisions.
     pub(crate) has_other_origins: bool,
 }
@@ -63,7 +69,7 @@ impl Door {
                 return Ok(Box::pin(Arc::clone(oci).answer(request)).await.map(Either::Right));
             }
             // In a box: a decision should not have to move the room for it.
-            let routed = Box::pin(self.router.clone().oneshot(request)).await;
+            let routed = Box::pin(self.routes.load().router.clone().oneshot(request)).await;
             return routed.map(|response| response.map(Either::Right));
         };
         let id = request_id(request.headers());
@@ -96,7 +102,7 @@ impl Door {
     }
 
     fn is_from_elsewhere<B>(&self, request: &Request<B>) -> bool {
-        self.has_other_origins && request.headers().contains_key(ORIGIN)
+        request.headers().contains_key(ORIGIN) && self.routes.load().has_other_origins
     }
 }
 

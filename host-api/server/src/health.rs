@@ -153,7 +153,7 @@ fn budgets(app: &App, principal: &Principal) -> Value {
     let budgets = app.tenancy.budgets();
     match principal.tenant() {
         Some(tenant) => json!({ "tenants": { (tenant.as_str()): budgets.of(tenant) } }),
-        None => json!(budgets),
+        None => json!(*budgets),
     }
 }
 
@@ -175,6 +175,9 @@ async fn wrong(app: &App, principal: &Principal) -> Vec<Wrong> {
     wrong.extend(app.ends().into_iter().filter_map(|(document, end)| ending(document, end, now())));
     if let Some(since) = condition.old_certificate_since() {
         wrong.push(Wrong::new("old-certificate", Some(since), "the files of the certificate cannot be used"));
+    }
+    if let Some(since) = condition.old_config_since() {
+        wrong.push(Wrong::new("old-config", Some(since), "the settings have changed, and cannot be used"));
     }
     if let Some(since) = condition.leaving_since() {
         wrong.push(Wrong::new("leaving", Some(since), "the server was told to stop"));

@@ -45,6 +45,6 @@ mod wire;
 
 pub use access::{TokenError, Tokens};
 pub use authzen::{AuthZen, PublicUrl, UrlError};
-pub use listen::{Listen, ListenError, Options, Server, TlsError, TlsOptions};
+pub use listen::{Listen, ListenError, Options, Server, TlsError, TlsOptions, Tuning, TuningSource};
 pub use opa::{DefaultDecision, DefaultDecisionError};
 pub use tenancy::{Budget, BudgetError, Budgets};

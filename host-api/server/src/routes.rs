@@ -214,19 +214,23 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
         leaving: bool,
         /// Whether the certificate of TLS was changed, and could not be read again: the one before is shown.
         old_certificate: bool,
+        /// Whether the settings were changed, and could not be read again: those before count.
+        old_config: bool,
     }
     #[derive(Serialize)]
     struct RegistryReady {
         ready: bool,
         leaving: bool,
         old_certificate: bool,
+        old_config: bool,
     }
     let registry = app.has_registry().await;
     let (leaving, old_certificate) = (app.condition.is_leaving(), app.condition.has_old_certificate());
+    let old_config = app.condition.old_config_since().is_some();
     let status = |ready| if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let Ok(host) = app.host() else {
         let ready = registry && !leaving;
-        return json(status(ready), &RegistryReady { ready, leaving, old_certificate });
+        return json(status(ready), &RegistryReady { ready, leaving, old_certificate, old_config });
     };
     let policies = host.policies().len();
     let body = Ready {
@@ -239,6 +243,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
         registry_unreachable: host.unreachable().is_some(),
         leaving,
         old_certificate,
+        old_config,
     };
     json(status(body.ready), &body)
 }

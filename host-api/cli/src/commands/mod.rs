@@ -31,6 +31,7 @@ mod revoke;
 mod rollback;
 pub(crate) mod serve;
 mod serve_access;
+mod serve_again;
 mod serve_authzen;
 mod serve_budgets;
 mod serve_cache;

@@ -20,9 +20,10 @@ use verdict_registry::served::Served;
 use verdict_registry::store::Blobs;
 use verdict_registry::{Source, Tree, remote};
 use verdict_server::access::Access;
-use verdict_server::{Options, Server};
+use verdict_server::{Budgets, Options, Server};
 
 use super::serve_access::AccessArgs;
+use super::serve_again::Again;
 use super::serve_authzen::AuthZenArgs;
 use super::serve_budgets::BudgetArgs;
 use super::serve_cache::CacheArgs;
@@ -44,7 +45,7 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 /// Answer over HTTP with every signed policy below a folder
 ///
 /// Each is verified with the trust file, which must not lie below the folder, and compiled in a child process with limits.
-/// A bad artifact is quarantined with its reason, and the others answer. SIGHUP reads the folder, the trust file and
+/// A bad artifact is quarantined with its reason, and the others answer. SIGHUP reads the settings, the folder, the trust file and
 /// the data again; SIGTERM finishes the open requests. An answer leaves when its record is durable in the log.
 ///
 /// With `--registry` and `--store` it also is an OCI registry, at `/v2/`: every OCI client can push to it and pull from
@@ -62,7 +63,7 @@ pub(crate) struct Args {
     /// A TOML file with settings, whose keys are these flags; relative paths in it begin in its folder. `verdict config`
     /// checks, shows and describes it
     #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE)]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// The folder with the signed policies; it is searched. Without it there is only the registry
     #[arg(requires = "trust", required_unless_present_any = ["registry", "follow"])]
     pub(super) dir: Option<PathBuf>,
@@ -113,10 +114,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     opa: OpaArgs,
     #[command(flatten)]
-    budgets: BudgetArgs,
+    pub(super) budgets: BudgetArgs,
     /// An origin whose pages may ask, such as `https://console.example`, or `*` for all; may be repeated
     #[arg(long, value_name = "ORIGIN")]
-    cors: Vec<String>,
+    pub(super) cors: Vec<String>,
     /// Let callers set the decision time; the record keeps it beside the host's clock
     #[arg(long)]
     allow_decision_time: bool,
@@ -187,6 +188,7 @@ pub(crate) fn run(json: bool) -> Result<ExitCode, Error> {
         anstream::println!("settings {}", config.display());
     }
     let mut options = args.options(&settings)?;
+    options.tuning = Some(Arc::new(Again::new(settings, &args)));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| machine(&error))?;
     if let (Some(catalogue), Some(store)) = (&args.registry, &args.store) {
@@ -215,12 +217,20 @@ impl Args {
             authzen: self.authzen.options(),
             ext_authz: self.ext_authz.ext_authz.clone(),
             opa_default: self.opa.opa_default.clone(),
-            budgets: match settings.budgets() {
-                Some((budgets, _)) => budgets.clone(),
-                None => self.budgets.budgets()?,
-            },
+            budgets: self.budgets(settings)?,
             ..self.listen.options().map_err(|error| unusable(&error))?
         })
+    }
+
+    /// What each tenant may use.
+    ///
+    /// # Errors
+    /// When a file of budgets cannot be read.
+    pub(super) fn budgets(&self, settings: &Settings) -> Result<Budgets, Error> {
+        match settings.budgets() {
+            Some((budgets, _)) => Ok(budgets.clone()),
+            None => self.budgets.budgets(),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ const RECORD: &str = ".jsonl";
 pub(crate) struct AccessArgs {
     /// A file with the tokens that callers must show, `NAME TOKEN [TENANT]` each
     #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    pub(super) token_file: Option<PathBuf>,
     /// The folder with the signed policy `system/api-access`, which decides who may do what; API keys and JSON Web
     /// Tokens count only with it. Without one nobody administers anything, but over the break-glass socket
     #[arg(long, value_name = "DIR", requires_all = ["access_trust", "access_component"])]
@@ -63,7 +63,7 @@ impl AccessArgs {
     /// When a file cannot be read.
     pub(crate) fn options(&self) -> Result<AccessOptions, Error> {
         Ok(AccessOptions {
-            tokens: self.token_file.as_deref().map(tokens).transpose()?,
+            tokens: self.tokens()?,
             policy: self.policy(),
             jwt: self.jwt(),
             workloads: self.spiffe_file.as_ref().map(workloads).transpose()?,
@@ -74,6 +74,14 @@ impl AccessArgs {
                 BreakGlass { socket: socket.clone(), record: record.into() }
             }),
         })
+    }
+
+    /// The tokens that callers must show; none where there is no file of them.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn tokens(&self) -> Result<Option<Tokens>, Error> {
+        self.token_file.as_deref().map(tokens).transpose()
     }
 
     fn policy(&self) -> Option<AccessPolicy> {

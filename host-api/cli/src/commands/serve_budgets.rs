@@ -19,6 +19,11 @@ pub(crate) struct BudgetArgs {
 }
 
 impl BudgetArgs {
+    /// Where they are.
+    pub(super) fn path(&self) -> Option<&PathBuf> {
+        self.budgets.as_ref()
+    }
+
     /// The budgets.
     ///
     /// # Errors

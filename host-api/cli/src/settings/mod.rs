@@ -90,6 +90,20 @@ impl Settings {
         Self::read(arguments, 2)
     }
 
+    /// The same, looked up once more.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn again(&self) -> Result<Self, Error> {
+        Self::read(self.arguments.clone(), self.flags_at)
+    }
+
+    /// The keys that say something else in others.
+    pub(crate) fn changed<'a>(&'a self, others: &'a Self) -> impl Iterator<Item = &'a Key> {
+        let values = |settings: &'a Self, key: &Key| settings.found(key).map(|found| found.values.as_slice());
+        self.keys.iter().filter(move |key| values(self, key) != values(others, key))
+    }
+
     /// Looks up the file and the environment.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use base64::Engine as _;
@@ -174,7 +175,7 @@ pub struct Access {
 
 #[derive(Debug)]
 struct Inner {
-    tokens: Option<Tokens>,
+    tokens: Option<ArcSwap<Tokens>>,
     /// Where API keys are.
     catalogue: Option<Catalogue>,
     policy: Option<policy::Loaded>,
@@ -205,7 +206,7 @@ impl From<Tokens> for Access {
 impl Access {
     fn assemble(tokens: Option<Tokens>, rest: Option<Inner>) -> Self {
         let none = || Inner {
-            tokens,
+            tokens: tokens.map(ArcSwap::from_pointee),
             catalogue: None,
             policy: None,
             jwt: None,
@@ -248,6 +249,7 @@ impl Access {
         let journal = break_glass.as_ref().map(journal).transpose()?;
         let socket = break_glass.map(|options| options.socket);
         let (anonymous, operator) = (Principal::anonymous(), Principal::break_glass());
+        let tokens = tokens.map(ArcSwap::from_pointee);
         let known = Still::default();
         let inner =
             Inner { tokens, catalogue, policy, jwt, workloads, journal, socket, known, anonymous, operator };
@@ -306,6 +308,14 @@ impl Access {
         trust.chain(policies).collect()
     }
 
+    /// Takes other tokens. Where there were none, there are none: a server that knew everybody, or nobody, by a token does
+    /// not become another one while it runs.
+    pub(crate) fn replace_tokens(&self, tokens: Tokens) {
+        if let Some(known) = &self.inner.tokens {
+            known.store(Arc::new(tokens));
+        }
+    }
+
     /// Writes what is outstanding of the log of access.
     pub(crate) fn flush(&self) {
         if let Some(policy) = &self.inner.policy {
@@ -330,11 +340,11 @@ impl Access {
             return workload.filter(|workload| workload.is_for(tenant));
         }
         let principal = match tokens {
-            None if self.is_open() => anonymous,
+            None if self.is_open() => Arc::clone(anonymous),
             None => return None,
-            Some(tokens) => tokens.holder(&credential(headers, false)?)?,
+            Some(tokens) => Arc::clone(tokens.load().holder(&credential(headers, false)?)?),
         };
-        principal.is_for(tenant).then(|| Arc::clone(principal))
+        principal.is_for(tenant).then_some(principal)
     }
 
     /// Who a certificate has said that it is, where a request itself says nothing of it: a token is never passed over,
@@ -393,8 +403,9 @@ impl Access {
             return Ok(Arc::clone(anonymous));
         }
         let Some(credential) = credential else { return Err(unauthenticated("give a token")) };
-        if let Some(holder) = tokens.as_ref().and_then(|tokens| tokens.holder(&credential)) {
-            return Ok(Arc::clone(holder));
+        let holder = tokens.as_ref().and_then(|tokens| tokens.load().holder(&credential).cloned());
+        if let Some(holder) = holder {
+            return Ok(holder);
         }
         // What the roles of keys and claims may do, only a policy says.
         if policy.is_some() {

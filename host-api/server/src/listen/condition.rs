@@ -15,6 +15,7 @@ use crate::{authzen, oci, opa};
 pub(crate) struct Condition {
     leaving: Moment,
     old_certificate: Moment,
+    old_config: Moment,
     certificate_ends: Moment,
     pub(crate) traffic: Traffic,
 }
@@ -51,7 +52,8 @@ impl Condition {
     pub(crate) fn new(connections_max: usize, requests_max: usize) -> Self {
         let traffic = Traffic::new(connections_max, requests_max);
         let none = Moment::default;
-        Self { leaving: none(), old_certificate: none(), certificate_ends: none(), traffic }
+        let (leaving, old_certificate, old_config, certificate_ends) = (none(), none(), none(), none());
+        Self { leaving, old_certificate, old_config, certificate_ends, traffic }
     }
 
     /// Whether the server is about to stop.
@@ -74,6 +76,11 @@ impl Condition {
         self.old_certificate.read()
     }
 
+    /// Since when the settings were changed, and could not be read again: those before count. None where they could.
+    pub(crate) fn old_config_since(&self) -> Option<Timestamp> {
+        self.old_config.read()
+    }
+
     /// Until when the certificate counts that is shown; none where there is none, or it cannot be told.
     pub(crate) fn certificate_ends(&self) -> Option<Timestamp> {
         self.certificate_ends.read()
@@ -87,6 +94,15 @@ impl Condition {
     pub(super) fn certificate_is_new(&self, ends: Option<Timestamp>) {
         self.old_certificate.set(None);
         self.certificate_ends.set(ends);
+    }
+
+    /// The settings were read again, or could not be.
+    pub(super) fn config_is_old(&self, is_old: bool) {
+        if is_old {
+            self.old_config.begin();
+        } else {
+            self.old_config.set(None);
+        }
     }
 
     /// The certificate could not be read again.
@@ -309,5 +325,9 @@ mod tests {
         condition.certificate_is_new(Timestamp::from_millis(7).ok());
         assert_eq!((condition.old_certificate_since(), condition.is_leaving()), (None, false));
         assert_eq!(condition.certificate_ends(), Timestamp::from_millis(7).ok());
+        condition.config_is_old(true);
+        assert!(condition.old_config_since().is_some());
+        condition.config_is_old(false);
+        assert_eq!(condition.old_config_since(), None);
     }
 }

@@ -12,13 +12,17 @@ mod drain;
 mod error;
 mod guard;
 mod options;
+mod stamp;
 mod stream;
 mod tls;
+mod tuning;
 mod visit;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use verdict::Host;
@@ -36,12 +40,17 @@ use bind::Listener;
 use drain::Stopping;
 use guard::Limits;
 use tls::Tls;
+use tuning::Tuner;
 
 pub use address::Listen;
 pub(crate) use condition::{CLASSES, Condition, Protocol};
 pub use error::ListenError;
 pub use options::Options;
 pub use tls::{TlsError, TlsOptions};
+pub use tuning::{Tuning, TuningSource};
+
+/// How often files are looked at that may change while the server runs.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A server that is bound, and not yet serving.
 pub struct Server {
@@ -118,7 +127,7 @@ impl Server {
     }
 
     /// Serves until SIGTERM or SIGINT, then finishes the open requests; once more, and it does not wait for what
-    /// `drain_delay` says. SIGHUP reads the policies, the certificate and the workloads again.
+    /// `drain_delay` says. SIGHUP reads the settings, the policies, the certificate and the workloads again.
     ///
     /// # Errors
     /// When the operating system does not let it handle signals.
@@ -131,7 +140,9 @@ impl Server {
             // What happens in the registry is in the log of the host that is beside it.
             transitions::follow(host, registry.catalogue().clone())
         });
-        let porter = Arc::new(self.porter(&app, registry));
+        let door = self.door(&app, registry);
+        let tuner = Tuner::new(&self.options, &door, &app.condition);
+        let porter = Arc::new(self.porter(&app, door));
         let Self { host, options, listeners, break_glass, tls, .. } = self;
         let stopping = Stopping::new();
         let (mut aside, mut attended) = (JoinSet::new(), JoinSet::new());
@@ -139,13 +150,16 @@ impl Server {
         if let Some(tls) = &tls {
             aside.spawn(Arc::clone(tls).follow());
         }
+        if let Some(tuner) = &tuner {
+            aside.spawn(Arc::clone(tuner).follow());
+        }
         let break_glass = break_glass.into_iter().map(|listener| (listener, Origin::BreakGlass));
         for (listener, origin) in
             listeners.into_iter().map(|listener| (listener, Origin::Network)).chain(break_glass)
         {
             attended.spawn(Arc::clone(&porter).attend(listener, origin, stopping.drain()));
         }
-        signals.serve(|| reload(&options, host.as_ref(), tls.as_ref())).await;
+        signals.serve(|| reload(&options, host.as_ref(), tls.as_ref(), tuner.as_ref())).await;
         tracing::info!("draining");
         app.condition.leave();
         tokio::select! {
@@ -166,22 +180,25 @@ impl Server {
         Ok(())
     }
 
-    fn porter(&self, app: &Arc<App>, registry: Option<Registry>) -> Porter {
+    fn door(&self, app: &Arc<App>, registry: Option<Registry>) -> Arc<Door> {
         let options = &self.options;
-        let door = Door {
-            router: api::router(app, options),
+        Arc::new(Door {
+            routes: ArcSwap::from_pointee(tuning::routes(app, options)),
             oci: registry.map(|registry| Arc::new(Oci::new(registry, options))),
             app: Arc::clone(app),
             request_timeout: options.request_timeout,
             body_bytes_max: options.body_bytes_max,
-            has_other_origins: !options.cors.is_empty(),
-        };
+        })
+    }
+
+    fn porter(&self, app: &Arc<App>, door: Arc<Door>) -> Porter {
+        let options = &self.options;
         let limits = Limits {
             head: options.header_timeout,
             idle: options.idle_timeout,
             write: options.request_timeout,
         };
-        Porter::new(Arc::new(door), Arc::clone(&app.condition), limits, self.tls.clone())
+        Porter::new(door, Arc::clone(&app.condition), limits, self.tls.clone())
     }
 }
 
@@ -205,9 +222,12 @@ fn consistent(options: &Options, is_open: bool, knows_workloads: bool) -> Result
 }
 
 /// Reads what may have changed again, beside everything else.
-fn reload(options: &Options, host: Option<&Host>, tls: Option<&Arc<Tls>>) {
-    let (access, host, tls) = (options.access.clone(), host.cloned(), tls.cloned());
+fn reload(options: &Options, host: Option<&Host>, tls: Option<&Arc<Tls>>, tuner: Option<&Arc<Tuner>>) {
+    let (access, host, tls, tuner) = (options.access.clone(), host.cloned(), tls.cloned(), tuner.cloned());
     let again = move || {
+        if let Some(tuner) = &tuner {
+            tuner.reload();
+        }
         if let Some(tls) = &tls {
             tls.reload();
         }

@@ -1,12 +1,13 @@
 //! What a server needs to know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use verdict::core::name::PolicyName;
 use verdict::registry::publish::Publisher;
 use verdict::registry::repository::Registry;
 
-use super::{Listen, TlsOptions};
+use super::{Listen, TlsOptions, TuningSource};
 use crate::access::Access;
 use crate::authzen::AuthZen;
 use crate::opa::DefaultDecision;
@@ -54,6 +55,8 @@ pub struct Options {
     pub ext_authz: Option<PolicyName>,
     /// What each tenant may use.
     pub budgets: Budgets,
+    /// Where what may change while the server runs is read again; nothing of it changes if there is none.
+    pub tuning: Option<Arc<dyn TuningSource>>,
     /// How many evaluations with a large fuel limit may run at a time.
     pub long_evaluations_max: usize,
     /// What OPA's `POST /` asks; nothing if there is none.
@@ -86,6 +89,7 @@ impl Options {
             request_timeout: Duration::from_secs(30),
             ext_authz: None,
             budgets: Budgets::default(),
+            tuning: None,
             long_evaluations_max: 64,
             opa_default: None,
             drain_delay: Duration::ZERO,

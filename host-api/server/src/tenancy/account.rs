@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use verdict::core::outcome::FaultCode;
 use verdict::{Bounds, DecideError, Host, Pending, Request};
@@ -26,13 +27,20 @@ const QUEUE: u32 = 64;
 pub(crate) struct Account {
     /// The time by which rates are kept begins here.
     since: Instant,
-    requests: Option<Bucket>,
-    fuel: Option<Bucket>,
-    concurrency: Option<Concurrency>,
-    memory_bytes_max: Option<u64>,
+    // Replaced as a whole when the budget is another.
+    limits: ArcSwap<Limits>,
     memory_bytes: AtomicU64,
     running: AtomicU32,
     usage: Usage,
+}
+
+/// What an account is held to, and how much of it is left.
+#[derive(Debug)]
+struct Limits {
+    requests: Option<Bucket>,
+    fuel: Option<Bucket>,
+    concurrency: Option<Arc<Concurrency>>,
+    memory_bytes_max: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -61,28 +69,26 @@ pub(crate) struct Turn {
     account: Arc<Account>,
     bounds: Bounds,
     lanes: u32,
+    /// What was reserved; nothing where memory was not bounded.
     memory_bytes: u64,
     _running: Option<OwnedSemaphorePermit>,
 }
 
 impl Account {
     pub(super) fn new(budget: &Budget, since: Instant) -> Self {
-        let concurrency = budget.concurrency.map(|running_max| Concurrency {
-            turns: Arc::new(Semaphore::new(usize::try_from(running_max).unwrap_or(Semaphore::MAX_PERMITS))),
-            running_max,
-            waiting: AtomicU32::new(0),
-            waiting_max: budget.queue.unwrap_or(QUEUE),
-        });
         Self {
             since,
-            requests: budget.requests_per_s.map(Bucket::new),
-            fuel: budget.fuel_per_s.map(Bucket::new),
-            concurrency,
-            memory_bytes_max: budget.memory_bytes,
+            limits: ArcSwap::from_pointee(Limits::new(budget)),
             memory_bytes: AtomicU64::new(0),
             running: AtomicU32::new(0),
             usage: Usage::default(),
         }
+    }
+
+    /// Gives the tenant another budget from now on; what is under way goes on with the one before.
+    pub(super) fn limit(&self, budget: &Budget) {
+        let now = self.since.elapsed();
+        self.limits.rcu(|limits| limits.replaced(budget, now));
     }
 
     /// Whether the rates leave room for a question.
@@ -90,8 +96,9 @@ impl Account {
     /// # Errors
     /// When the tenant has used one of them up.
     pub(super) fn check(&self, now: Duration) -> Result<(), Over> {
-        self.check_rate(Refused::Requests, self.requests.as_ref(), now)?;
-        self.check_rate(Refused::Fuel, self.fuel.as_ref(), now)
+        let limits = self.limits.load();
+        self.check_rate(Refused::Requests, limits.requests.as_ref(), now)?;
+        self.check_rate(Refused::Fuel, limits.fuel.as_ref(), now)
     }
 
     fn check_rate(&self, what: Refused, bucket: Option<&Bucket>, now: Duration) -> Result<(), Over> {
@@ -109,10 +116,14 @@ impl Account {
 
     async fn enter_at(self: &Arc<Self>, now: Duration, claim: Claim) -> Result<Turn, Over> {
         self.check(now)?;
-        if let Some(requests) = &self.requests {
-            requests.take(now, claim.questions);
-        }
-        let running = match &self.concurrency {
+        let concurrency = {
+            let limits = self.limits.load();
+            if let Some(requests) = &limits.requests {
+                requests.take(now, claim.questions);
+            }
+            limits.concurrency.clone()
+        };
+        let running = match &concurrency {
             Some(concurrency) => Some(
                 concurrency
                     .turn(claim.lanes)
@@ -124,18 +135,18 @@ impl Account {
         let lanes = running
             .as_ref()
             .map_or(claim.lanes, |running| u32::try_from(running.num_permits()).unwrap_or(claim.lanes));
-        let memory_bytes = claim.bounds.memory_bytes.saturating_mul(lanes.into());
-        self.reserve(memory_bytes)?;
+        let memory_bytes = self.reserve(claim.bounds.memory_bytes.saturating_mul(lanes.into()))?;
         self.running.fetch_add(lanes, Ordering::Relaxed);
         let (account, bounds) = (Arc::clone(self), claim.bounds);
         Ok(Turn { account, bounds, lanes, memory_bytes, _running: running })
     }
 
-    fn reserve(&self, bytes: u64) -> Result<(), Over> {
-        let Some(max) = self.memory_bytes_max else { return Ok(()) };
+    /// Reserves memory, where that is bounded; returns how much.
+    fn reserve(&self, bytes: u64) -> Result<u64, Over> {
+        let Some(max) = self.limits.load().memory_bytes_max else { return Ok(0) };
         let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= max);
         let reserved = self.memory_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        reserved.map(drop).map_err(|_| self.refuse(Refused::Memory, max, SOON))
+        reserved.map(|_| bytes).map_err(|_| self.refuse(Refused::Memory, max, SOON))
     }
 
     fn refuse(&self, what: Refused, limit: u64, wait: Duration) -> Over {
@@ -145,7 +156,7 @@ impl Account {
 
     /// Counts what came of an evaluation.
     fn note(&self, now: Duration, fault: Option<FaultCode>, allow: bool, fuel: u64) {
-        if let Some(bucket) = &self.fuel {
+        if let Some(bucket) = &self.limits.load().fuel {
             bucket.take(now, fuel);
         }
         self.usage.note(fault, allow, fuel);
@@ -163,32 +174,73 @@ impl Account {
 
     /// What it may use of each that is bounded.
     pub(crate) fn bounds(&self) -> Vec<(&'static str, u64)> {
-        let concurrency = self.concurrency.as_ref();
+        let limits = self.limits.load();
+        let concurrency = limits.concurrency.as_ref();
         let bounds = [
-            ("requests", self.requests.as_ref().map(Bucket::per_s)),
-            ("fuel", self.fuel.as_ref().map(Bucket::per_s)),
+            ("requests", limits.requests.as_ref().map(Bucket::per_s)),
+            ("fuel", limits.fuel.as_ref().map(Bucket::per_s)),
             ("concurrency", concurrency.map(|concurrency| concurrency.running_max.into())),
             ("queue", concurrency.map(|concurrency| concurrency.waiting_max.into())),
-            ("memory", self.memory_bytes_max),
+            ("memory", limits.memory_bytes_max),
         ];
         bounds.into_iter().filter_map(|(name, bound)| Some((name, bound?))).collect()
     }
 
     /// Evaluations under way, and questions that wait.
     pub(crate) fn now(&self) -> (u32, u32) {
+        let limits = self.limits.load();
         let waiting =
-            self.concurrency.as_ref().map_or(0, |concurrency| concurrency.waiting.load(Ordering::Relaxed));
+            limits.concurrency.as_ref().map_or(0, |concurrency| concurrency.waiting.load(Ordering::Relaxed));
         (self.running.load(Ordering::Relaxed), waiting)
     }
 
     /// What is left of this second: questions and fuel, where they are bounded.
     pub(crate) fn left(&self, now: Duration) -> (Option<u64>, Option<u64>) {
         let left = |bucket: &Option<Bucket>| bucket.as_ref().map(|bucket| bucket.left(now));
-        (left(&self.requests), left(&self.fuel))
+        let limits = self.limits.load();
+        (left(&limits.requests), left(&limits.fuel))
+    }
+}
+
+impl Limits {
+    fn new(budget: &Budget) -> Self {
+        Self {
+            requests: budget.requests_per_s.map(Bucket::new),
+            fuel: budget.fuel_per_s.map(Bucket::new),
+            concurrency: Concurrency::new(budget).map(Arc::new),
+            memory_bytes_max: budget.memory_bytes,
+        }
+    }
+
+    /// Those of another budget, in which what was used is used.
+    fn replaced(&self, budget: &Budget, now: Duration) -> Self {
+        let rate = |before: &Option<Bucket>, per_s: Option<u64>| {
+            let before = before.as_ref();
+            per_s.map(|per_s| before.map_or_else(|| Bucket::new(per_s), |bucket| bucket.at_rate(per_s, now)))
+        };
+        let bounds = |one: &Concurrency| (one.running_max, one.waiting_max);
+        let concurrency = Concurrency::new(budget);
+        let kept =
+            self.concurrency.as_ref().filter(|one| Some(bounds(one)) == concurrency.as_ref().map(bounds));
+        Self {
+            requests: rate(&self.requests, budget.requests_per_s),
+            fuel: rate(&self.fuel, budget.fuel_per_s),
+            concurrency: kept.cloned().or_else(|| concurrency.map(Arc::new)),
+            memory_bytes_max: budget.memory_bytes,
+        }
     }
 }
 
 impl Concurrency {
+    fn new(budget: &Budget) -> Option<Self> {
+        budget.concurrency.map(|running_max| Self {
+            turns: Arc::new(Semaphore::new(usize::try_from(running_max).unwrap_or(Semaphore::MAX_PERMITS))),
+            running_max,
+            waiting: AtomicU32::new(0),
+            waiting_max: budget.queue.unwrap_or(QUEUE),
+        })
+    }
+
     /// A turn on as many threads as there are places for, up to `lanes`; none if too many wait, or it takes too long.
     async fn turn(&self, lanes: u32) -> Option<OwnedSemaphorePermit> {
         let turns = || Arc::clone(&self.turns);
@@ -230,7 +282,7 @@ impl Turn {
     /// When the questions before it have used up the tenant's fuel. What the host says comes as it is.
     pub(crate) fn decide(&self, host: &Host, request: Request) -> Result<Result<Pending, DecideError>, Over> {
         let account = &self.account;
-        account.check_rate(Refused::Fuel, account.fuel.as_ref(), account.since.elapsed())?;
+        account.check_rate(Refused::Fuel, account.limits.load().fuel.as_ref(), account.since.elapsed())?;
         let pending = host.decide(request);
         if let Some(used) = pending.as_ref().ok().and_then(Pending::used) {
             let fuel = used.fuel.unwrap_or(self.bounds.fuel);
@@ -244,9 +296,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.account.running.fetch_sub(self.lanes, Ordering::Relaxed);
-        if self.account.memory_bytes_max.is_some() {
-            self.account.memory_bytes.fetch_sub(self.memory_bytes, Ordering::Relaxed);
-        }
+        self.account.memory_bytes.fetch_sub(self.memory_bytes, Ordering::Relaxed);
     }
 }
 
@@ -311,6 +361,30 @@ mod tests {
         drop((first, turn));
         assert_eq!(account.now(), (0, 0));
         assert_eq!(over(account.enter_at(Duration::ZERO, one(0)).await), Refused::Requests, "each counts");
+    }
+
+    #[tokio::test]
+    async fn another_budget_keeps_what_was_used_and_what_is_under_way() {
+        let budget = |requests| Budget {
+            requests_per_s: requests,
+            concurrency: Some(2),
+            memory_bytes: Some(10),
+            ..Budget::default()
+        };
+        let account = account(budget(Some(1)));
+        let turn = account.enter(one(4)).await.unwrap();
+        account.note(Duration::ZERO, None, true, 7);
+        account.limit(&budget(None));
+        assert_eq!((account.now(), account.usage().decisions, account.usage().fuel), ((1, 0), 1, 7));
+        assert_eq!(over(account.enter(one(7)).await), Refused::Memory, "what is reserved stays reserved");
+        let other = account.enter(one(6)).await.unwrap();
+        assert_eq!(account.now(), (2, 0));
+        account.limit(&Budget::default());
+        drop((turn, other));
+        assert_eq!((account.now(), account.memory_bytes.load(Ordering::Relaxed)), ((0, 0), 0));
+        account.limit(&budget(None));
+        drop(account.enter(one(10)).await.unwrap());
+        assert_eq!(account.usage().refused["memory"], 1);
     }
 
     #[tokio::test]

@@ -20,6 +20,16 @@ impl Bucket {
         Self { per_s: per_s.max(1), full_at: AtomicU64::new(0) }
     }
 
+    /// The same with another rate. Whoever has used up what it had before has used up what it has now; a debt is no longer
+    /// than before, and shorter where the rate is higher.
+    pub(super) fn at_rate(&self, per_s: u64, now: Duration) -> Self {
+        let per_s = per_s.max(1);
+        let ahead = self.full_at.load(Ordering::Relaxed).saturating_sub(nanos(now));
+        let at_new_rate = u128::from(ahead) * u128::from(self.per_s) / u128::from(per_s);
+        let ahead = u64::try_from(at_new_rate).map_or(ahead, |other| other.min(ahead));
+        Self { per_s, full_at: AtomicU64::new(nanos(now).saturating_add(ahead)) }
+    }
+
     pub(super) fn per_s(&self) -> u64 {
         self.per_s
     }
@@ -88,6 +98,20 @@ mod tests {
         assert_eq!(bucket.check(ms(0)), Err(ms(4_000)));
         assert!(bucket.check(ms(3_999)).is_err());
         assert!(bucket.check(ms(4_001)).is_ok());
+    }
+
+    #[test]
+    fn another_rate_forgives_nothing_and_adds_nothing() {
+        let bucket = Bucket::new(10);
+        bucket.take(ms(0), 10);
+        assert_eq!(bucket.at_rate(10, ms(0)).left(ms(0)), 0);
+        assert_eq!(bucket.at_rate(1_000, ms(0)).left(ms(0)), 990, "ten are used up of a thousand");
+        assert_eq!(bucket.at_rate(1, ms(0)).left(ms(0)), 0);
+        bucket.take(ms(0), 90);
+        assert_eq!(bucket.check(ms(0)), Err(ms(9_000)));
+        assert_eq!(bucket.at_rate(20, ms(0)).check(ms(0)), Err(ms(4_000)));
+        assert_eq!(bucket.at_rate(1, ms(0)).check(ms(0)), Err(ms(9_000)), "no longer than before");
+        assert_eq!(Bucket::new(5).at_rate(7, ms(60_000)).left(ms(60_000)), 7);
     }
 
     #[test]

@@ -27,7 +27,8 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// The accounts of the tenants whose policies were asked.
 #[derive(Debug)]
 pub(crate) struct Tenancy {
-    budgets: Budgets,
+    // Written together with the accounts' own limits, while none is opened.
+    budgets: ArcSwap<Budgets>,
     since: Instant,
     // Read with every question, written when a tenant is asked for the first time.
     accounts: ArcSwap<HashMap<Tenant, Arc<Account>>>,
@@ -36,7 +37,17 @@ pub(crate) struct Tenancy {
 
 impl Tenancy {
     pub(crate) fn new(budgets: Budgets) -> Self {
+        let budgets = ArcSwap::from_pointee(budgets);
         Self { budgets, since: Instant::now(), accounts: ArcSwap::default(), opening: Mutex::default() }
+    }
+
+    /// Gives every tenant another budget. What they used stays counted.
+    pub(crate) fn replace(&self, budgets: Budgets) {
+        let _none_is_opened = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        for (tenant, account) in self.accounts.load().iter() {
+            account.limit(&budgets.of(tenant));
+        }
+        self.budgets.store(Arc::new(budgets));
     }
 
     /// The time by which rates are kept.
@@ -53,7 +64,7 @@ impl Tenancy {
         if let Some(account) = self.find(tenant) {
             return account;
         }
-        let account = Arc::new(Account::new(&self.budgets.of(tenant), self.since));
+        let account = Arc::new(Account::new(&self.budgets.load().of(tenant), self.since));
         let mut accounts = HashMap::clone(&self.accounts.load());
         accounts.insert(tenant.clone(), Arc::clone(&account));
         self.accounts.store(Arc::new(accounts));
@@ -75,8 +86,8 @@ impl Tenancy {
     }
 
     /// What each tenant may use that is not named, and those that are.
-    pub(crate) fn budgets(&self) -> &Budgets {
-        &self.budgets
+    pub(crate) fn budgets(&self) -> Arc<Budgets> {
+        self.budgets.load_full()
     }
 
     /// Whether a tenant may ask now. What it asks is not known yet.

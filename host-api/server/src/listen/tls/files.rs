@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::SystemTime;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,19 +13,6 @@ use super::TlsError;
 
 /// The largest file, in bytes.
 const BYTES_MAX: u64 = 1 << 20;
-
-/// How a file is; none where it is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp(Option<(SystemTime, u64, u64)>);
-
-impl Stamp {
-    /// Of what a link points to: that is how secrets are swapped that are mounted.
-    pub(super) fn of(path: &Path) -> Self {
-        let metadata = std::fs::metadata(path);
-        let stamp = metadata.and_then(|file| Ok((file.modified()?, file.len(), file.ino())));
-        Self(stamp.ok())
-    }
-}
 
 /// Certificates, at least one.
 pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

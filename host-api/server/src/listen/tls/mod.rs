@@ -9,7 +9,6 @@ mod files;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -20,17 +19,16 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use verdict::core::time::Timestamp;
 
+use super::LOOK_EVERY;
 use super::condition::Condition;
+use super::stamp::Stamp;
 
 pub(super) use certificate::Leaf;
-use files::Stamp;
 
 /// What is spoken in TLS (RFC 7301), the first that a client speaks too.
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
 /// HTTP/2, as it is called there.
 pub(super) const HTTP2: &[u8] = b"h2";
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Where the certificate is that is shown, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
