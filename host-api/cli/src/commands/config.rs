@@ -25,14 +25,18 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
+    /// Say whether `verdict serve` would start with these settings, and what is wrong with them
+    #[command(after_help = "Example: verdict config check verdict.toml")]
     Check(Place),
+    /// Print the settings that count, and where each comes from
+    #[command(after_help = "Example: verdict config show verdict.toml -- --listen 127.0.0.1:9000")]
     Show(Place),
     /// Print the JSON Schema (draft 2020-12) of the file
     #[command(after_help = "Example: verdict config schema > verdict.schema.json")]
     Schema,
 }
 
-/// Where settings are.
+// Where settings are. Not a comment for the documentation: it would be what the commands say of themselves.
 #[derive(clap::Args)]
 struct Place {
     /// The file; that of `VERDICT_CONFIG`, if left out
