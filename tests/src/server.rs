@@ -215,6 +215,14 @@ impl Server {
         Self::spawn(&site.arguments(listen, more), &site.path("server.log"))
     }
 
+    /// The same, on a free loopback port and with variables of the environment.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub fn start_with(site: &Site, more: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::spawn_with(&site.arguments("127.0.0.1:0", more), variables, &site.path("server.log"))
+    }
+
     /// Starts a server of a registry alone, which it keeps in a folder.
     ///
     /// # Panics
@@ -233,8 +241,13 @@ impl Server {
     /// # Panics
     /// When it does not within a minute.
     pub fn spawn(arguments: &[String], log: &Path) -> Self {
+        Self::spawn_with(arguments, &[], log)
+    }
+
+    fn spawn_with(arguments: &[String], variables: &[(&str, &str)], log: &Path) -> Self {
         let wanted = arguments.iter().filter(|argument| *argument == "--listen").count();
-        Self::run(Command::new(binary()).args(arguments), wanted, log)
+        let mut command = Command::new(binary());
+        Self::run(command.args(arguments).envs(variables.iter().copied()), wanted, log)
     }
 
     /// Runs a command that is to listen at so many addresses.

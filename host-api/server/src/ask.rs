@@ -1,11 +1,13 @@
 //! The one way from a protocol to a policy: every question goes through here, whatever it was asked in.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::http::StatusCode;
 use verdict::{DecideError, Decision, Pending, Request};
 
 use crate::error::ApiError;
+use crate::observe;
 use crate::routes::App;
 use crate::tenancy::Claim;
 
@@ -16,7 +18,16 @@ pub(crate) const INLINE_FUEL_MAX: u64 = 2_000_000;
 /// Asks a policy. The decision is given out when its record is durable. Who may ask was found out before
 /// ([`App::decider`]).
 pub(crate) async fn ask(app: &Arc<App>, request: Request) -> Result<Decision, ApiError> {
-    Ok(evaluate(app, request).await??.durable().await?)
+    Ok(recorded(evaluate(app, request).await??).await?)
+}
+
+/// The decision, once its record is durable; every answer waits for it here.
+pub(crate) async fn recorded(pending: Pending) -> Result<Decision, DecideError> {
+    let Some(trace) = observe::trace() else { return pending.durable().await };
+    let began = SystemTime::now();
+    let decided = pending.durable().await;
+    trace.recorded(began, decided.as_ref().ok());
+    decided
 }
 
 /// Evaluates a question, on this thread or on another; what the host says of it comes as it is, for whoever can show
@@ -37,11 +48,11 @@ pub(crate) async fn evaluate(
     }
     let permit = Arc::clone(&app.long_evaluations).try_acquire_owned().map_err(|_| overloaded())?;
     let host = host.clone();
-    let evaluate = move || {
+    let evaluate = observe::carried(move || {
         let pending = turn.decide(&host, request);
         drop((turn, permit));
         pending
-    };
+    });
     Ok(tokio::task::spawn_blocking(evaluate).await.map_err(|_| cut_off())??)
 }
 

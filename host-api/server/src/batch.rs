@@ -364,7 +364,7 @@ impl<'a> Answer<'a> {
         let since = Instant::now();
         for ((item, input_bytes), evaluated) in items.iter().zip(bytes).zip(evaluated) {
             let decided = match evaluated {
-                Ok(Ok(pending)) => pending.durable().await.map_err(ApiError::from),
+                Ok(Ok(pending)) => ask::recorded(pending).await.map_err(ApiError::from),
                 // Where in the text of the batch a merged input is wrong, nobody can tell.
                 Ok(Err(error)) => match item.input.filter(|_| !merged) {
                     Some(input) => Err(ApiError::of_decision(error, input.get())),

@@ -110,7 +110,7 @@ pub(crate) async fn decide(
     let pending = ask::evaluate(app, request).await?;
     let pending = pending.map_err(|error| ApiError::of_decision(error, input))?;
     let evaluated = more.metrics.then(Instant::now);
-    let decision = pending.durable().await?;
+    let decision = ask::recorded(pending).await?;
     if raw {
         return Ok(Told::Value(Box::new(decision)));
     }

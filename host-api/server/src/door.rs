@@ -24,6 +24,7 @@ use crate::api::{Problem, refused, request_id, with_id};
 use crate::decide::{self, Told};
 use crate::error::{ApiError, fault_status};
 use crate::gateway::grpc;
+use crate::observe::{self, Answering};
 use crate::oci::{self, Oci};
 use crate::routes::App;
 
@@ -52,8 +53,30 @@ pub(crate) struct Routes {
 }
 
 impl Door {
-    /// Answers one request.
+    /// Answers one request. What is logged meanwhile says which it was.
     pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        origin: Origin,
+    ) -> Result<hyper::Response<Body>, Infallible> {
+        let trace = self.app.tracing.as_ref().map(|tracing| tracing.begin(request.headers()));
+        let told = Answering::of(&request, trace.is_some());
+        let current = observe::Request::of(request.headers(), trace);
+        let answered = async {
+            if told.is_some() {
+                // So that the answer says the same as what is told of it.
+                let _ = observe::id();
+            }
+            let response = self.respond(request, origin).await?;
+            if let Some(told) = told {
+                told.tell(response.status());
+            }
+            Ok(response)
+        };
+        current.scope(answered).await
+    }
+
+    async fn respond(
         self: Arc<Self>,
         mut request: Request<Incoming>,
         origin: Origin,
@@ -78,7 +101,9 @@ impl Door {
             let message = "the request took too long; ask again";
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message))
         };
-        match decided.unwrap_or_else(late) {
+        let decided = decided.unwrap_or_else(late);
+        let id = id.or_else(observe::made);
+        match decided {
             Ok(Told::Whole(status, text)) => Ok(with_id(whole(status, text), id)),
             Ok(Told::Value(decision)) => {
                 let refused = |problem: Problem| refused(&problem, id.clone()).map(Either::Right);

@@ -22,6 +22,7 @@ use crate::api::{Answer, Asked, Contents, Problem};
 use crate::authzen::AuthZen;
 use crate::error::{ApiError, json};
 use crate::listen::{Condition, Options};
+use crate::observe::Tracing;
 use crate::opa::{self, DefaultDecision};
 use crate::still::Still;
 use crate::tenancy::Tenancy;
@@ -56,6 +57,8 @@ pub(crate) struct App {
     pub(crate) condition: Arc<Condition>,
     /// What `POST /` asks.
     pub(crate) opa_default: Option<DefaultDecision>,
+    /// Where traces go.
+    pub(crate) tracing: Option<Arc<Tracing>>,
     /// When it began.
     pub(crate) began: Timestamp,
     stopping: watch::Sender<bool>,
@@ -81,14 +84,15 @@ impl App {
             previews: Arc::new(Semaphore::new(PREVIEWS_MAX)),
             condition: Arc::default(),
             opa_default: options.opa_default.clone(),
+            tracing: None,
             began: now(),
             stopping: watch::Sender::new(false),
         }
     }
 
-    /// With listeners that are there already.
-    pub(crate) fn with_condition(self, condition: &Arc<Condition>) -> Self {
-        Self { condition: Arc::clone(condition), ..self }
+    /// With listeners that are there already, and with what exports traces.
+    pub(crate) fn with(self, condition: &Arc<Condition>, tracing: Option<Arc<Tracing>>) -> Self {
+        Self { condition: Arc::clone(condition), tracing, ..self }
     }
 
     /// What decides.

@@ -116,6 +116,19 @@ pub struct Used {
     pub elapsed: Duration,
 }
 
+/// What was asked, as it may be told before the answer is.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The policy.
+    pub policy: &'a PolicyName,
+    /// The version that it came to.
+    pub version: &'a str,
+    /// The rule.
+    pub rule: &'a str,
+    /// Whether the answer was there already.
+    pub cached: &'a Cached,
+}
+
 /// An append whose caller went away, with what is needed to note its id.
 pub(crate) struct Orphan {
     decision: Decision,
@@ -134,6 +147,13 @@ impl Pending {
         // What came out of the cache has the fuel of the decision that it was made for, and used none.
         let fuel = if let Cached::Hit { .. } = decision.cached { Some(0) } else { decision.fuel };
         Some(Used { fault, allow: decision.allow, fuel, elapsed: decision.elapsed })
+    }
+
+    /// What was asked, and which version it came to; none for a decision that was made before.
+    pub fn asked(&self) -> Option<Asked<'_>> {
+        let decision = self.decision.as_ref().filter(|decision| !decision.repeated)?;
+        let Decision { policy, version, rule, cached, .. } = decision;
+        Some(Asked { policy, version, rule, cached })
     }
 
     /// The decision, once its record is durable.

@@ -67,7 +67,7 @@ use verdict_engine::{CompileCache, Compiler, Document, Engine, Instances, Verifi
 use verdict_ledger::{DirStorage, Durability, Ledger, LogName, SigningKey};
 
 pub use cache::{Bypass, CacheConfig, Cached, DecisionCacheCounts};
-pub use decide::{Decision, Pending, Request, Used};
+pub use decide::{Asked, Decision, Pending, Request, Used};
 pub use error::{DecideError, HostError};
 pub use event::{EVENT_FORMAT, Event};
 pub use follow::Registry;

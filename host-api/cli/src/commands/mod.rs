@@ -40,6 +40,7 @@ mod serve_ext_authz;
 mod serve_limits;
 mod serve_listen;
 mod serve_notify;
+mod serve_observe;
 mod serve_opa;
 mod sign;
 mod tags;

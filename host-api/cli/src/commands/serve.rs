@@ -31,6 +31,7 @@ use super::serve_ext_authz::ExtAuthzArgs;
 use super::serve_limits::LimitArgs;
 use super::serve_listen::ListenArgs;
 use super::serve_notify;
+use super::serve_observe::ObserveArgs;
 use super::serve_opa::OpaArgs;
 use crate::error::{Error, Problem};
 use crate::evaluation;
@@ -134,6 +135,8 @@ pub(crate) struct Args {
     cache: CacheArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    observe: ObserveArgs,
     // For the key of the log, which is encrypted with it from the first start on.
     #[command(flatten)]
     pub(super) passphrase: PassphraseArgs,
@@ -181,9 +184,9 @@ impl From<Pristine> for Instances {
 
 /// Runs the command until it is told to stop. What goes on is logged to stderr; `RUST_LOG` says how much.
 pub(crate) fn run(json: bool) -> Result<ExitCode, Error> {
-    start_logging(json);
     let settings = Settings::of_process()?.map_or_else(|| Settings::of(None, &[]), Ok)?;
     let args = settings.serve()?;
+    args.observe.start_logging(json);
     if let Some(config) = args.config.as_ref().filter(|_| !json) {
         anstream::println!("settings {}", config.display());
     }
@@ -217,6 +220,7 @@ impl Args {
             authzen: self.authzen.options(),
             ext_authz: self.ext_authz.ext_authz.clone(),
             opa_default: self.opa.opa_default.clone(),
+            traces: self.observe.traces(),
             budgets: self.budgets(settings)?,
             ..self.listen.options().map_err(|error| unusable(&error))?
         })
@@ -366,13 +370,6 @@ async fn serve(host: Option<Host>, options: Options, json: bool) -> Result<ExitC
     serve_notify::ready().map_err(|error| machine(&format!("cannot tell that it is ready: {error}")))?;
     server.run().await.map_err(|error| machine(&error))?;
     Ok(ExitCode::from(exit::DONE))
-}
-
-fn start_logging(json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Fails only if one is installed already, which is as good.
-    let _ = if json { subscriber.json().try_init() } else { subscriber.try_init() };
 }
 
 pub(super) fn unusable(error: &dyn std::fmt::Display) -> Error {

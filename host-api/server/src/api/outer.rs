@@ -5,11 +5,10 @@ use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::{authzen, opa};
+use crate::{authzen, observe, opa};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken over from a request, in bytes.
@@ -24,13 +23,18 @@ pub(super) struct Correlation(String);
 impl Correlation {
     /// The id of a request: its own, or a new one.
     fn of_request(headers: &HeaderMap) -> Self {
-        Self(given(headers).map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned))
+        Self(given(headers).map_or_else(new_id, ToOwned::to_owned))
     }
 
     /// The id that the outermost layer gave.
     pub(super) fn of(extensions: &Extensions) -> String {
         extensions.get::<Self>().map(|Self(id)| id.clone()).unwrap_or_default()
     }
+}
+
+/// The id of a request that brings none: what is logged of it has the same.
+fn new_id() -> String {
+    observe::id().unwrap_or_else(|| Uuid::now_v7().to_string())
 }
 
 /// The id that a request brings, if it can be told apart in a log.
@@ -49,7 +53,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
 /// The answer of such a request that cannot be carried out, with its id or a new one.
 pub(crate) fn refused(problem: &Problem, id: Option<HeaderValue>) -> Response {
     let id = id.and_then(|id| id.to_str().ok().map(ToOwned::to_owned));
-    let id = id.unwrap_or_else(|| Uuid::now_v7().to_string());
+    let id = id.unwrap_or_else(new_id);
     with_id(problem.answered(&id), HeaderValue::try_from(id).ok())
 }
 
@@ -65,13 +69,11 @@ pub(crate) fn with_id<B>(mut response: Response<B>, id: Option<HeaderValue>) -> 
 pub(super) async fn outer(mut request: Request, next: Next) -> Response {
     let correlation = Correlation::of_request(request.headers());
     request.extensions_mut().insert(correlation.clone());
-    // Whatever is logged on the way says which request it was.
-    let span = tracing::info_span!("request", id = %correlation.0);
     let is_authzen = authzen::is_here(request.uri().path());
     let is_opa = opa::is_here(request.method(), request.uri().path());
     // Whatever it is, it comes back (AuthZEN 10.1.3).
     let own = request.headers().get(REQUEST_ID).filter(|_| is_authzen).cloned();
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = next.run(request).await;
     if let Some(problem) = problem(&mut response).await {
         let mut answered = match () {
             () if is_authzen => authzen::refused(&problem),

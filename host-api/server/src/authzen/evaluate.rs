@@ -41,7 +41,7 @@ pub(super) async fn many(app: &Arc<App>, question: &Question) -> Result<Vec<u8>,
 
 async fn single(app: &Arc<App>, question: &Question, members: &Members<'_>) -> Result<Vec<u8>, ApiError> {
     let input = members.evaluation(&Members::default())?;
-    let decision = begin(app, question, input).await?.durable().await?;
+    let decision = ask::recorded(begin(app, question, input).await?).await?;
     answer::single(&decision)
 }
 
@@ -71,7 +71,7 @@ async fn all(
     let mut outcomes = Vec::with_capacity(evaluated.len());
     for evaluated in evaluated {
         outcomes.push(match each(evaluated.and_then(|asked| Ok(asked?)))? {
-            Ok(pending) => pending.durable().await.map_err(ApiError::from),
+            Ok(pending) => ask::recorded(pending).await.map_err(ApiError::from),
             Err(error) => Err(error),
         });
     }
@@ -93,7 +93,7 @@ async fn until(
     for input in inputs {
         let outcome = match input {
             Ok(input) => match each(begin(app, question, input).await)? {
-                Ok(pending) => pending.durable().await.map_err(ApiError::from),
+                Ok(pending) => ask::recorded(pending).await.map_err(ApiError::from),
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),

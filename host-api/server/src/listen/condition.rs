@@ -133,7 +133,7 @@ impl Protocol {
         [Self::Native, Self::Opa, Self::AuthZen, Self::Gateway, Self::Registry, Self::Other];
 
     /// Which one a request is in: by its path, the most frequent first.
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let (method, path) = (request.method(), request.uri().path());
         let is_of_tenant = path.starts_with("/v1/tenants/");
         if is_of_tenant && (path.ends_with("/decide") || path.ends_with("/batch")) {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Listen, TlsError};
+use crate::observe::TraceError;
 
 /// The server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum ListenError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Traces(#[from] TraceError),
     /// The text is not the origin of a page.
     #[error(
         "`{0}` is not an origin; expected `https://HOST`, with a port where it is not the default, or `*`"

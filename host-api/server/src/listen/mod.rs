@@ -31,6 +31,7 @@ use verdict::registry::repository::Registry;
 use crate::access::{AccessOptions, Origin};
 use crate::api;
 use crate::door::Door;
+use crate::observe::Tracing;
 use crate::oci::{self, Oci};
 use crate::routes::App;
 use crate::transitions;
@@ -63,6 +64,7 @@ pub struct Server {
     break_glass: Option<Listener>,
     condition: Arc<Condition>,
     tls: Option<Arc<Tls>>,
+    tracing: Option<Arc<Tracing>>,
 }
 
 impl fmt::Debug for Server {
@@ -102,6 +104,7 @@ impl Server {
         let condition = Arc::new(Condition::new(options.connections_max, options.requests_max));
         let tls =
             options.tls.clone().map(|tls| Tls::open(tls, Arc::clone(&condition))).transpose()?.map(Arc::new);
+        let tracing = options.traces.as_ref().map(Tracing::start).transpose()?;
         bind::make_room(options.connections_max);
         let mut listeners = Vec::new();
         for listen in &options.listen {
@@ -113,7 +116,7 @@ impl Server {
             None => None,
             Some(path) => Some(Listener::break_glass(path).await?),
         };
-        Ok(Self { host, options, listeners, addresses, address, break_glass, condition, tls })
+        Ok(Self { host, options, listeners, addresses, address, break_glass, condition, tls, tracing })
     }
 
     /// Where it listens first, with the port that was taken.
@@ -133,7 +136,8 @@ impl Server {
     /// When the operating system does not let it handle signals.
     pub async fn run(self) -> Result<(), ListenError> {
         let mut signals = Signals::new()?;
-        let app = Arc::new(App::new(self.host.clone(), &self.options).with_condition(&self.condition));
+        let app = App::new(self.host.clone(), &self.options).with(&self.condition, self.tracing.clone());
+        let app = Arc::new(app);
         let registry = self.options.served_registry();
         let collector = registry.clone().map(|registry| tokio::spawn(oci::collect(registry)));
         let transitions = self.host.clone().zip(registry.as_ref()).map(|(host, registry)| {
@@ -176,6 +180,9 @@ impl Server {
             tracing::warn!("some requests did not finish in time");
         }
         drop((transitions, aside));
+        if let Some(tracing) = &app.tracing {
+            tracing.stop().await;
+        }
         flush(options, host).await;
         Ok(())
     }

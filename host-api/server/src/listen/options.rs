@@ -10,6 +10,7 @@ use verdict::registry::repository::Registry;
 use super::{Listen, TlsOptions, TuningSource};
 use crate::access::Access;
 use crate::authzen::AuthZen;
+use crate::observe::TraceOptions;
 use crate::opa::DefaultDecision;
 use crate::tenancy::Budgets;
 
@@ -61,6 +62,8 @@ pub struct Options {
     pub long_evaluations_max: usize,
     /// What OPA's `POST /` asks; nothing if there is none.
     pub opa_default: Option<DefaultDecision>,
+    /// Where traces are exported to; nowhere if there is nothing.
+    pub traces: Option<TraceOptions>,
     /// How long the server goes on as before when it is told to stop, but that it is not ready any more: for load
     /// balancers, which take a while to notice.
     pub drain_delay: Duration,
@@ -92,6 +95,7 @@ impl Options {
             tuning: None,
             long_evaluations_max: 64,
             opa_default: None,
+            traces: None,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
         }

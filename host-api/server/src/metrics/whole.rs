@@ -123,6 +123,10 @@ impl Scrape {
         for (name, help, value) in counters {
             single(encoder, (name, help, MetricType::Counter), value)?;
         }
+        if let Some(tracing) = &self.app.tracing {
+            let rows = tracing.counts().map(|(outcome, count)| ([("outcome", outcome)], count));
+            family(encoder, ("spans", "Spans of traces, by what came of them", MetricType::Counter), rows)?;
+        }
         self.answers(encoder)
     }
 

@@ -13,6 +13,7 @@ use super::Over;
 use super::bucket::Bucket;
 use super::budget::Budget;
 use super::usage::{Refused, Usage, UsageView};
+use crate::observe::{self, Trace};
 use crate::times::Timed;
 
 /// The longest time in the queue. Whoever waits longer would have been better off asking another server.
@@ -71,6 +72,8 @@ pub(crate) struct Turn {
     lanes: u32,
     /// What was reserved; nothing where memory was not bounded.
     memory_bytes: u64,
+    /// Where it is told what was evaluated.
+    trace: Option<Arc<Trace>>,
     _running: Option<OwnedSemaphorePermit>,
 }
 
@@ -138,7 +141,8 @@ impl Account {
         let memory_bytes = self.reserve(claim.bounds.memory_bytes.saturating_mul(lanes.into()))?;
         self.running.fetch_add(lanes, Ordering::Relaxed);
         let (account, bounds) = (Arc::clone(self), claim.bounds);
-        Ok(Turn { account, bounds, lanes, memory_bytes, _running: running })
+        let trace = observe::trace();
+        Ok(Turn { account, bounds, lanes, memory_bytes, trace, _running: running })
     }
 
     /// Reserves memory, where that is bounded; returns how much.
@@ -288,6 +292,9 @@ impl Turn {
             let fuel = used.fuel.unwrap_or(self.bounds.fuel);
             account.note(account.since.elapsed(), used.fault, used.allow, fuel);
             account.usage.note_time(used.elapsed);
+        }
+        if let (Some(trace), Ok(pending)) = (&self.trace, &pending) {
+            trace.evaluated(pending);
         }
         Ok(pending)
     }
