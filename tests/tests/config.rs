@@ -211,6 +211,7 @@ fn check_reads_every_file_that_is_named_and_starts_nothing() {
         ),
         ("budgets = 'bad.pem'", "key"),
         ("cors = ['console.example']", "is not an origin"),
+        ("limit = ['fule=1']", "`fule`"),
     ] {
         let places = if more.contains("listen") {
             PLACES.replace("listen = ['127.0.0.1:0']\n", "")

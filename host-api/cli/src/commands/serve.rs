@@ -134,7 +134,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
-    limits: LimitArgs,
+    pub(super) limits: LimitArgs,
     #[command(flatten)]
     observe: ObserveArgs,
     // For the key of the log, which is encrypted with it from the first start on.

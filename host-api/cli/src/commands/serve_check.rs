@@ -26,9 +26,10 @@ pub(super) fn problems(args: &Args, settings: &Settings) -> Vec<Error> {
     problems
 }
 
-/// Addresses, TLS, tokens, workloads and budgets.
+/// Addresses, TLS, tokens, workloads, budgets and limits.
 fn listening(args: &Args, settings: &Settings) -> Result<(), Error> {
     let options = args.options(settings)?;
+    args.limits.ceiling(options.body_bytes_max)?;
     options.check(&args.access.options()?).map_err(|error| unusable(&error))
 }
 

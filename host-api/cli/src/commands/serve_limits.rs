@@ -38,7 +38,9 @@ impl LimitArgs {
         }
         let limits: Limits = serde_json::from_value(limits).map_err(written)?;
         let limits = limits.checked().map_err(|error| unusable(error.to_string()))?;
-        if usize::try_from(limits.input_bytes).is_ok_and(|bytes| bytes <= body_bytes_max) {
+        // Where only the body is bounded, that is the bound of both.
+        let is_named = self.limit.iter().any(|(name, _)| name == "input_bytes");
+        if !is_named || usize::try_from(limits.input_bytes).is_ok_and(|bytes| bytes <= body_bytes_max) {
             return Ok(limits);
         }
         let message = format!(
@@ -63,6 +65,11 @@ mod tests {
     fn what_is_not_named_stays() {
         let ceiling = ceiling(&["input_bytes=4194304", "fuel=7"]).unwrap();
         assert_eq!(ceiling, Limits { input_bytes: 4 << 20, fuel: 7, ..Limits::default() });
+    }
+
+    #[test]
+    fn requests_may_be_bounded_alone() {
+        assert_eq!(LimitArgs { limit: Vec::new() }.ceiling(1_000).unwrap(), Limits::default());
     }
 
     #[test]
