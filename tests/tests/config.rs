@@ -143,6 +143,7 @@ fn what_is_wrong_is_said_with_its_place_and_what_to_do() {
         ("connections-max = '4'", "`connections-max` must be a whole number", "The most connections"),
         ("connections-max = 0", "invalid value '0' for `connections-max`", "The most connections"),
         ("allow-decision-time = 'yes'", "`allow-decision-time` must be `true` or `false`", "Let callers"),
+        ("trace-ratio = '0.1'", "`trace-ratio` must be a number", "The part of the traces"),
         ("drain-timeout = 5", "`drain-timeout` must be a text in quotes", "How long requests"),
         ("drain-timeout = '5h'", "`5h` is not a time", "How long requests"),
         ("unix-mode = 0o660", "`unix-mode` must be a text in quotes", "Who may connect"),
@@ -183,7 +184,7 @@ fn what_is_wrong_is_said_with_its_place_and_what_to_do() {
 
 #[test]
 fn check_reads_every_file_that_is_named_and_starts_nothing() {
-    let site = site(&format!("{PLACES}token-file = 'tokens'\n"));
+    let site = site(&format!("{PLACES}token-file = 'tokens'\ntrace-ratio = 0.5\n"));
     let file = site.path("verdict.toml");
     let check = || verdict(&["config", "check", text(&file)], &[]);
     assert_eq!(check(), (0, json!({ "ok": true, "file": file, "problems": [] })));

@@ -130,7 +130,9 @@ fn scalar(key: &Key, value: &DeValue<'_>) -> Option<String> {
             let number = i128::from_str_radix(number.as_str(), number.radix());
             number.ok().map(|number| number.to_string())
         }
-        (Kind::Switch | Kind::Number(_), _) => None,
+        (Kind::Fraction, DeValue::Float(number)) => Some(number.as_str().to_owned()),
+        (Kind::Fraction, DeValue::Integer(number)) => Some(number.as_str().to_owned()),
+        (Kind::Switch | Kind::Number(_) | Kind::Fraction, _) => None,
         (_, DeValue::String(text)) => Some(text.clone().into_owned()),
         _ => None,
     }

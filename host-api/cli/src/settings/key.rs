@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Switch,
     /// A whole number, and the least that it may be.
     Number(u8),
+    /// Any number.
+    Fraction,
     /// One of these words.
     Choice(Vec<String>),
     /// A file or a folder.
@@ -144,6 +146,7 @@ impl Kind {
             () if !choices.is_empty() => {
                 Self::Choice(choices.iter().map(|one| one.get_name().into()).collect())
             }
+            () if is(&[TypeId::of::<f64>()]) => Self::Fraction,
             () if is(&[TypeId::of::<PathBuf>()]) => Self::Path,
             () if is(&[TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<u64>()]) => Self::Number(0),
             () if is(&[
@@ -164,6 +167,7 @@ impl Kind {
         match (self, is_list) {
             (Self::Switch, _) => "`true` or `false`",
             (Self::Number(_), _) => "a whole number, without quotes",
+            (Self::Fraction, _) => "a number, without quotes",
             (_, true) => "a list of texts: `[\"…\", \"…\"]`",
             _ => "a text in quotes",
         }

@@ -22,6 +22,7 @@ fn property(key: &Key) -> Value {
     let mut schema = match &key.kind {
         Kind::Switch => json!({ "type": "boolean" }),
         Kind::Number(least) => json!({ "type": "integer", "minimum": least }),
+        Kind::Fraction => json!({ "type": "number" }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Path | Kind::Place | Kind::Text => json!({ "type": "string" }),
     };
@@ -46,6 +47,7 @@ impl Key {
     pub(crate) fn value(&self, values: &[String]) -> Value {
         let one = |value: &String| match self.kind {
             Kind::Switch => json!(value == "true"),
+            Kind::Fraction => value.parse::<f64>().map_or_else(|_| json!(value), Value::from),
             Kind::Number(_) => value.parse::<u64>().map_or_else(|_| json!(value), Value::from),
             _ => json!(value),
         };
