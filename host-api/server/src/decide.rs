@@ -14,7 +14,7 @@ use verdict::core::name::PolicyName;
 use verdict::core::time::Timestamp;
 use verdict::{Decision, ReceiptState, Request};
 
-use crate::api::Asked;
+use crate::api::{Asked, ProblemView};
 use crate::besides::Besides;
 use crate::error::{ApiError, fault_status, json};
 use crate::query::{self, Wanted};
@@ -74,7 +74,15 @@ pub(crate) struct QuestionText {
             ("x-verdict-decision-id" = String, description = "with `raw`: the decision's id"),
             ("x-verdict-allow" = bool, description = "with `raw`: whether a gateway lets it pass"),
             ("x-verdict-fuel" = u64, description = "with `raw`: the fuel that the answer burned"))),
-        (status = 204, description = "with `raw`: the answer is undefined")))]
+        (status = 204, description = "with `raw`: the answer is undefined"),
+        (status = 422, description = "the fault is the caller's: the decision; or a problem, where there is none",
+            content((Object = "application/json"), (ProblemView = "application/problem+json"))),
+        (status = 500, description = "the fault is the policy's",
+            content((Object = "application/json"), (ProblemView = "application/problem+json"))),
+        (status = 503, description = "the fault is the host's",
+            content((Object = "application/json"), (ProblemView = "application/problem+json"))),
+        (status = 504, description = "the fault is that it took too long",
+            content((Object = "application/json"), (ProblemView = "application/problem+json")))))]
 pub(crate) async fn routed(
     State(app): State<Arc<App>>,
     asked: Asked,
@@ -152,7 +160,15 @@ pub(crate) fn unwritable(error: &std::io::Error) -> ApiError {
 
 /// A decision of the past, while its evidence is kept.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/decisions/{id}", tag = "decisions", operation_id = "read_decision",
-    responses((status = 200, description = "the decision", body = Object)))]
+    responses((status = 200, description = "the decision", body = Object),
+        (status = 422, description = "the fault is the caller's: the decision; or a problem, where there is none",
+            content((Object = "application/json"), (ProblemView = "application/problem+json"))),
+        (status = 500, description = "the fault is the policy's",
+            content((Object = "application/json"), (ProblemView = "application/problem+json"))),
+        (status = 503, description = "the fault is the host's",
+            content((Object = "application/json"), (ProblemView = "application/problem+json"))),
+        (status = 504, description = "the fault is that it took too long",
+            content((Object = "application/json"), (ProblemView = "application/problem+json")))))]
 pub(crate) async fn decision(
     State(app): State<Arc<App>>,
     Path((tenant, id)): Path<(String, String)>,

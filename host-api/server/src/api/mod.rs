@@ -47,7 +47,7 @@ pub(crate) use body::{Asking, expect as expect_media_type};
 pub(crate) use data::Contents;
 pub(crate) use gate::{Asked, is_reserved, nothing_here};
 pub(crate) use outer::{refused, request_id, with_id};
-pub(crate) use problem::Problem;
+pub(crate) use problem::{Problem, ProblemView};
 
 /// How long a browser may remember what other origins may ask: seconds.
 const CORS_AGE: u64 = 3_600;

@@ -21,7 +21,7 @@ use verdict::core::name::{NameError, PolicyName};
 
 use super::Target;
 use crate::access::Origin;
-use crate::api::{Asking, Problem};
+use crate::api::{Asking, Problem, ProblemView};
 use crate::ask;
 use crate::error::ApiError;
 use crate::routes::App;
@@ -36,7 +36,9 @@ use crate::routes::App;
         ("X-Original-Authorization" = Option<String>, Header, description = "its `Authorization`"),
         ("X-Real-IP" = Option<String>, Header, description = "the address that it came from")),
     responses((status = 204, description = "it may"), (status = 401, description = "who asks must be known first"),
-        (status = 403, description = "it may not")))]
+        (status = 403, description = "it may not"),
+        (status = 500, description = "a fault, which nginx answers with 500",
+            body = ProblemView, content_type = "application/problem+json")))]
 pub(crate) async fn authorize(
     State(app): State<Arc<App>>,
     Path((tenant, policy)): Path<(String, String)>,
