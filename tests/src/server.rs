@@ -236,6 +236,16 @@ impl Server {
         Self::spawn(&arguments, &folder.join("server.log"))
     }
 
+    /// Starts a server with these arguments of `verdict`, by a program that becomes it (see `env`), and waits until it
+    /// listens.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub fn by(program: &[&str], arguments: &[String], log: &Path) -> Self {
+        let wanted = arguments.iter().filter(|argument| *argument == "--listen").count();
+        Self::run(Command::new("env").args(program).arg(binary()).args(arguments), wanted, log)
+    }
+
     /// Starts `verdict` with these arguments, and waits until it listens at every address that they name.
     ///
     /// # Panics

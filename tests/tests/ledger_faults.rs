@@ -113,6 +113,68 @@ fn after_a_failed_sync_the_ledger_takes_nothing_more() {
     assert_eq!(ledger.leaf(&log, 0).unwrap(), b"first", "reading goes on");
 }
 
+/// Waits until a ledger that was full takes entries again.
+fn wait_for_room(ledger: &Ledger) {
+    let began = std::time::Instant::now();
+    while let Err(error) = ledger.health() {
+        assert!(matches!(error, LedgerError::Full { .. }), "{error}");
+        assert!(began.elapsed().as_secs() < 30, "it does not go on");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn fill(seed: u64, step: usize, durability: Durability) {
+    let storage = Forgetful::new(seed);
+    let (mut random, mut told) = (Random(seed ^ 0xfeed), Told::default());
+    let open = || Ledger::open(Arc::new(storage.clone()), key(), Config { durability, ..config() });
+    storage.fill_at(step);
+    let ledger = open().unwrap_or_else(|error| {
+        assert!(matches!(error, LedgerError::Full { .. }), "{error}");
+        storage.make_room();
+        open().unwrap()
+    });
+    work(&ledger, &mut random, GROUPS, &mut told);
+    storage.make_room();
+    wait_for_room(&ledger);
+    let before = told.entries.len();
+    work(&ledger, &mut random, 4, &mut told);
+    assert!(told.entries.len() > before, "it goes on");
+    ledger.publish().unwrap();
+    check(&ledger, &told, &storage.checkpoints());
+    storage.cut_power();
+    drop(ledger);
+    storage.restart(Survival::Nothing);
+    check(&open().unwrap(), &told, &storage.checkpoints());
+}
+
+#[test]
+fn a_full_disk_holds_a_ledger_up_and_it_goes_on_by_itself() {
+    let every = if std::env::var_os("VERDICT_FULL").is_some() { 1 } else { 7 };
+    for (seed, durability) in [(0, Durability::Durable), (1, Durability::Buffered)] {
+        let storage = Forgetful::new(seed);
+        live(&storage, &mut Random(seed ^ 0xfeed), &mut Told::default(), End::Power(Survival::Nothing));
+        (1..=storage.steps()).step_by(every).for_each(|step| fill(seed, step, durability));
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_to_whoever_appends_and_to_who_asks_how_it_is() {
+    let storage = Forgetful::new(1);
+    let log = "a".parse().unwrap();
+    let ledger = open(&storage).unwrap();
+    ledger.append(&log, b"first", b"evidence").wait().unwrap();
+    storage.fill_at(1);
+    for _ in 0..3 {
+        let refused = ledger.append(&log, b"second", b"evidence").wait();
+        assert!(matches!(refused, Err(LedgerError::Full { .. })), "{refused:?}");
+        assert!(matches!(ledger.health(), Err(LedgerError::Full { .. })));
+    }
+    assert_eq!(ledger.size(&log), 1, "what was refused is not there");
+    storage.make_room();
+    wait_for_room(&ledger);
+    assert_eq!(ledger.append(&log, b"third", b"evidence").wait().unwrap(), 1);
+}
+
 #[test]
 fn a_buffering_ledger_loses_no_more_than_it_counts() {
     for seed in 0..40 {

@@ -87,6 +87,15 @@ pub enum LedgerError {
         /// Why.
         source: Arc<io::Error>,
     },
+    /// The operator's: there is no room to write. Of what was to be written nothing is recorded; an open ledger takes
+    /// nothing until there is room again, and then goes on by itself.
+    #[error("there is no room to write `{path}`: {source}; free some")]
+    Full {
+        /// The file or folder.
+        path: String,
+        /// Why.
+        source: Arc<io::Error>,
+    },
     /// The ledger stopped after an earlier failure and takes nothing more.
     #[error("the ledger has stopped: {reason}")]
     Stopped {
@@ -113,7 +122,21 @@ impl LedgerError {
         Self::Read { path: path.to_owned(), source: Arc::new(source) }
     }
 
+    /// A write that failed. What found no room is known not to be there, at least not whole, and can be tried again.
     pub(crate) fn write(path: &str, source: io::Error) -> Self {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            Self::Full { path: path.to_owned(), source: Arc::new(source) }
+        } else {
+            Self::sync(path, source)
+        }
+    }
+
+    /// A sync that failed, for whatever reason: what is on the disk is unknown from here on.
+    pub(crate) fn sync(path: &str, source: io::Error) -> Self {
         Self::Write { path: path.to_owned(), source: Arc::new(source) }
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
     }
 }

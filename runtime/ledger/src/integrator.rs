@@ -28,23 +28,33 @@ impl Integrator {
         loop {
             let closing = wait_for_work(shared, last);
             last = Some(Instant::now());
-            if self.integrate(shared).is_err() || closing {
+            let integrated = self.integrate(shared);
+            if closing || integrated.is_err_and(|error| !error.is_full()) {
                 return;
             }
         }
     }
 
-    /// Brings every log's tiles and checkpoint up to what is durable now. A failure stops the ledger.
+    /// Brings every log's tiles and checkpoint up to what is durable now. A failure stops the ledger, unless there only
+    /// is no room: then the same is done again later.
     pub(crate) fn integrate(&self, shared: &Shared) -> Result<(), LedgerError> {
         let mut edges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for log in shared.logs() {
             shared.running()?;
             let durable = log.state().durable;
             let edge = edges.entry(log.name.clone()).or_default();
-            if durable > edge.size()
-                && let Err(error) = integrate_log(shared, &log, edge, durable)
-            {
-                shared.stop(&error);
+            if durable <= edge.size() {
+                continue;
+            }
+            let before = edge.clone();
+            if let Err(error) = integrate_log(shared, &log, edge, durable) {
+                if error.is_full() {
+                    *edge = before;
+                    shared.wake().dirty = true;
+                    shared.woken.notify_all();
+                } else {
+                    shared.stop(&error);
+                }
                 return Err(error);
             }
         }

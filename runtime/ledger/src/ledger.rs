@@ -166,8 +166,9 @@ impl Ledger {
     ///
     /// # Errors
     /// All come through the result: [`LedgerError::LeafTooLarge`], [`LedgerError::EvidenceTooLarge`];
-    /// [`LedgerError::Busy`] when too much is waiting, and then nothing was written; [`LedgerError::Write`] when the
-    /// storage failed, which stops the ledger; [`LedgerError::Stopped`] and [`LedgerError::Closed`] after that.
+    /// [`LedgerError::Busy`] when too much is waiting, and then nothing was written; [`LedgerError::Full`] until there is
+    /// room; [`LedgerError::Write`] when the storage failed, which stops the ledger; [`LedgerError::Stopped`] and
+    /// [`LedgerError::Closed`] after that.
     pub fn append<'a>(
         &self,
         log: &LogName,
@@ -198,6 +199,9 @@ impl Ledger {
             drop(queue);
             shared.running()?;
             return Err(LedgerError::Closed);
+        }
+        if let Some(full) = &queue.full {
+            return Err(full.clone());
         }
         let bytes = work.bytes();
         if queue.bytes + bytes > QUEUE_BYTES_MAX {
@@ -303,7 +307,7 @@ impl Ledger {
     /// Derives tiles and checkpoints now, over everything appended before the call. For shutdown and tests; blocks.
     ///
     /// # Errors
-    /// [`LedgerError::Stopped`], [`LedgerError::Closed`], or the write that failed.
+    /// [`LedgerError::Full`], [`LedgerError::Stopped`], [`LedgerError::Closed`], or the write that failed.
     pub fn publish(&self) -> Result<(), LedgerError> {
         self.queue(Work::Flush)?.wait()?;
         self.0.integrator.integrate(&self.0.shared)
@@ -364,10 +368,16 @@ impl Ledger {
     /// Whether it still takes appends.
     ///
     /// # Errors
-    /// [`LedgerError::Stopped`] with the reason, or [`LedgerError::Closed`].
+    /// [`LedgerError::Full`] while there is no room; [`LedgerError::Stopped`] with the reason, or
+    /// [`LedgerError::Closed`].
     pub fn health(&self) -> Result<(), LedgerError> {
         self.0.shared.running()?;
-        if self.0.shared.queue().closing { Err(LedgerError::Closed) } else { Ok(()) }
+        let queue = self.0.shared.queue();
+        match &queue.full {
+            _ if queue.closing => Err(LedgerError::Closed),
+            Some(full) => Err(full.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Writes what is queued, derives the last checkpoints and ends. Appends are refused from now on; reading goes on.

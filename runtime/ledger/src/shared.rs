@@ -58,6 +58,8 @@ pub(crate) struct Queue {
     pub(crate) works: VecDeque<(Work, Completion)>,
     pub(crate) bytes: usize,
     pub(crate) closing: bool,
+    /// Why nothing is taken for now: there is no room.
+    pub(crate) full: Option<LedgerError>,
     /// The writer waits and was not yet notified, which is a system call, also where it does not wait.
     pub(crate) waits: bool,
 }

@@ -37,7 +37,7 @@ impl Store {
 
     pub(crate) fn sync_file(&self, file: &mut dyn StorageFile, path: &str) -> Result<(), LedgerError> {
         self.fsyncs.fetch_add(1, Ordering::Relaxed);
-        file.sync().map_err(|error| LedgerError::write(path, error))
+        file.sync().map_err(|error| LedgerError::sync(path, error))
     }
 
     /// Replaces files, each atomically; all are durable when it returns. Contents are synced before they get their
@@ -55,6 +55,15 @@ impl Store {
             folders.insert(folder_of(path));
         }
         folders.into_iter().try_for_each(|folder| self.sync_folder(folder))
+    }
+
+    /// Whether there is room for so many bytes: they are written, and removed again.
+    pub(crate) fn try_room(&self, bytes: usize) -> Result<(), LedgerError> {
+        const PATH: &str = "room.tmp";
+        let tried = self.create_anew(PATH).and_then(|mut file| file.append(&vec![0; bytes]));
+        // Whatever fitted takes room that others need.
+        self.tidy_file(PATH);
+        tried.map_err(|error| LedgerError::write(PATH, error))
     }
 
     /// An earlier process may have left its temporary file.
@@ -111,7 +120,7 @@ impl Store {
 
     pub(crate) fn sync_folder(&self, path: &str) -> Result<(), LedgerError> {
         self.fsyncs.fetch_add(1, Ordering::Relaxed);
-        self.storage.sync_folder(path).map_err(|error| LedgerError::write(path, error))
+        self.storage.sync_folder(path).map_err(|error| LedgerError::sync(path, error))
     }
 
     /// The names in a folder; none if it is not there.

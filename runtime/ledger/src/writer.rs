@@ -20,6 +20,12 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// What an entry has besides its leaf, with a name of usual length.
 const ENTRY_BYTES_BESIDES: usize = 64;
 
+/// A ledger that found no room goes on where there is this much. Bytes.
+const ROOM_BYTES: usize = 1 << 20;
+
+/// How often it looks.
+const ROOM_EVERY: Duration = Duration::from_millis(100);
+
 /// How long a buffering ledger leaves acknowledged entries unsynced, at most, while it is busy with nothing else.
 const UNSYNCED_TIME_MAX: Duration = Duration::from_millis(100);
 
@@ -44,6 +50,8 @@ struct Segment {
     open: Option<Box<dyn StorageFile>>,
     bytes: u64,
     dirty: bool,
+    /// Something was written in part, after all that counts.
+    torn: bool,
 }
 
 struct Placed {
@@ -139,13 +147,59 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                // Stopped before anyone hears of it: a caller that tries again must find the ledger stopped.
-                self.shared.stop(&error);
+                // Before anyone hears of it: a caller that tries again must find the ledger stopped, or full.
+                if error.is_full() {
+                    self.shared.queue().full = Some(error.clone());
+                } else {
+                    self.shared.stop(&error);
+                }
                 add(&self.shared.counters.failed, appending.len());
                 appending.into_iter().chain(flushing).for_each(|append| append.complete(Err(error.clone())));
-                Err(error)
+                if error.is_full() { self.wait_for_room(&error) } else { Err(error) }
             }
         }
+    }
+
+    /// Takes nothing until there is room again, or the ledger closes. What was acknowledged is made durable first: that
+    /// needs no room.
+    fn wait_for_room(&mut self, full: &LedgerError) -> Result<(), LedgerError> {
+        self.sync()?;
+        // It may have a part of what is not recorded at its end.
+        self.evidence.open = None;
+        loop {
+            self.refuse_queued(full);
+            match self.cut_torn_tail().and_then(|()| self.shared.store.try_room(ROOM_BYTES)) {
+                Ok(()) => {
+                    self.shared.queue().full = None;
+                    return Ok(());
+                }
+                Err(error) if error.is_full() => {}
+                Err(error) => return Err(error),
+            }
+            let queue = self.shared.queue();
+            if queue.closing {
+                return Ok(());
+            }
+            drop(self.shared.queue_changed.wait_timeout(queue, ROOM_EVERY));
+        }
+    }
+
+    /// Writes the journal's segment anew without what was written of it in part, as at a start, and leaves it.
+    fn cut_torn_tail(&mut self) -> Result<(), LedgerError> {
+        if self.journal.torn {
+            let path = journal::segment_path(self.journal.number);
+            let whole = usize::try_from(self.journal.bytes).unwrap_or(usize::MAX);
+            if whole == 0 {
+                self.shared.store.remove_durably(&path)?;
+            } else {
+                let bytes = self.shared.store.read(&path, 0, whole)?.filter(|bytes| bytes.len() == whole);
+                let bytes = bytes.ok_or_else(|| LedgerError::corrupt(&path, "its end is missing"))?;
+                self.shared.store.replace(&[(path, bytes)])?;
+            }
+            self.journal.torn = false;
+            self.journal.open = None;
+        }
+        Ok(())
     }
 
     /// Evidence first, and durable before the journal speaks of it; then the journal.
@@ -290,12 +344,15 @@ impl Writer {
 
     /// Whatever is still queued will never be written.
     fn refuse_the_rest(&self) {
+        self.shared.queue().closing = true;
+        self.refuse_queued(&self.shared.running().err().unwrap_or(LedgerError::Closed));
+    }
+
+    fn refuse_queued(&self, error: &LedgerError) {
         let mut queue = self.shared.queue();
-        queue.closing = true;
         let rest = std::mem::take(&mut queue.works);
         queue.bytes = 0;
         drop(queue);
-        let error = self.shared.running().err().unwrap_or(LedgerError::Closed);
         add(&self.shared.counters.failed, rest.len());
         rest.into_iter().for_each(|(_, append)| append.complete(Err(error.clone())));
     }
@@ -303,7 +360,7 @@ impl Writer {
 
 impl Segment {
     fn new(path: fn(u32) -> String, number: u32) -> Self {
-        Self { path, number, open: None, bytes: 0, dirty: false }
+        Self { path, number, open: None, bytes: 0, dirty: false, torn: false }
     }
 
     fn is_full(&self, shared: &Shared, more: usize) -> bool {
@@ -322,8 +379,9 @@ impl Segment {
                 empty.insert(shared.store.create(&(self.path)(self.number))?)
             }
         };
-        self.dirty = true;
+        (self.dirty, self.torn) = (true, true);
         file.append(bytes).map_err(|error| LedgerError::write(&(self.path)(self.number), error))?;
+        self.torn = false;
         let start = self.bytes;
         self.bytes += bytes.len() as u64;
         Ok(start)

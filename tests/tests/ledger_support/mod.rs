@@ -72,6 +72,8 @@ struct World {
     random: Random,
     steps: usize,
     fault: Option<(usize, Fault)>,
+    /// From this step on there is no room.
+    full_from: Option<usize>,
     dead: bool,
     lying: bool,
     life: usize,
@@ -89,6 +91,7 @@ impl Forgetful {
             random: Random(seed),
             steps: 0,
             fault: None,
+            full_from: None,
             dead: false,
             lying: false,
             life: 0,
@@ -109,6 +112,17 @@ impl Forgetful {
     pub fn fail_at(&self, step: usize, fault: Fault) {
         let mut world = self.world();
         world.fault = Some((world.steps + step, fault));
+    }
+
+    /// From the `step`th changing step on, counted from now, there is no room.
+    pub fn fill_at(&self, step: usize) {
+        let mut world = self.world();
+        world.full_from = Some(world.steps + step);
+    }
+
+    /// There is room again.
+    pub fn make_room(&self) {
+        self.world().full_from = None;
     }
 
     /// From now on syncs do nothing and say they did.
@@ -199,6 +213,10 @@ impl World {
         if self.dead { Err(error("the power is gone")) } else { Ok(()) }
     }
 
+    fn is_full(&self) -> bool {
+        self.full_from.is_some_and(|step| self.steps + 1 >= step)
+    }
+
     fn find(&self, path: &str) -> io::Result<usize> {
         self.alive()?;
         path.split('/').filter(|part| !part.is_empty()).try_fold(0, |node, part| match &self.nodes[node] {
@@ -263,6 +281,9 @@ fn split(path: &str) -> (&str, &str) {
 impl Storage for Forgetful {
     fn create(&self, path: &str) -> io::Result<Box<dyn StorageFile>> {
         let mut world = self.world();
+        if world.is_full() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let mut node = 0;
         world.step(|world, happens| {
             if happens {
@@ -274,7 +295,11 @@ impl Storage for Forgetful {
     }
 
     fn create_folder(&self, path: &str) -> io::Result<()> {
-        self.world().step(|world, happens| {
+        let mut world = self.world();
+        if world.is_full() && world.find(path).is_err() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        world.step(|world, happens| {
             let folder = Node::Folder { current: BTreeMap::new(), durable: BTreeMap::new() };
             match if happens { world.add(path, folder) } else { Ok(0) } {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -348,6 +373,14 @@ impl StorageFile for File {
         let mut world = self.storage.world();
         if world.life != self.life {
             return Err(error("a file of an earlier life"));
+        }
+        if world.is_full() {
+            // What still fits is there.
+            let part = world.random.below(bytes.len());
+            if let Node::File { current, .. } = &mut world.nodes[self.node] {
+                current.extend_from_slice(&bytes[..part]);
+            }
+            return Err(io::ErrorKind::StorageFull.into());
         }
         world.step(|world, happens| {
             let part = if happens { bytes.len() } else { world.random.below(bytes.len() + 1) };
