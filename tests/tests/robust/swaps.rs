@@ -75,7 +75,7 @@ fn no_question_fails_and_no_decision_is_mixed_while_versions_are_swapped() {
             (&json!(version), &json!(component)),
             "{record}"
         );
-        let is_even = record["channel"]["sequence"].as_u64().unwrap() % 2 == 0;
+        let is_even = record["channel"]["sequence"].as_u64().unwrap().is_multiple_of(2);
         assert_eq!(is_even, version == "2.0.0", "the channel's state is that of the version: {record}");
     }
     println!("{swaps} swaps, {} decisions", told.len());
