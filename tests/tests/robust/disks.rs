@@ -49,7 +49,7 @@ fn fill(path: &Path) {
 }
 
 /// Waits for what `/health/ready` says.
-fn wait_for(server: &Server, wanted: u16) -> Value {
+pub(crate) fn wait_for(server: &Server, wanted: u16) -> Value {
     let began = Instant::now();
     loop {
         let (status, told) = server.get("/health/ready");
@@ -62,7 +62,7 @@ fn wait_for(server: &Server, wanted: u16) -> Value {
 }
 
 /// Asks, and notes the id of what was told, and nothing where it could not be recorded. There is nothing else.
-fn ask(_: usize, client: &mut Client, told: &mut Vec<Option<String>>) {
+pub(crate) fn ask(_: usize, client: &mut Client, told: &mut Vec<Option<String>>) {
     let (status, answer) = client.post(DECIDE, r#"{"input": {}}"#);
     match status {
         200 => told.push(Some(answer["decision_id"].as_str().unwrap().to_owned())),

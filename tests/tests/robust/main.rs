@@ -9,10 +9,12 @@
 
 mod bank;
 mod client;
+mod databases;
 mod disks;
 mod log;
 mod memory;
 mod swaps;
+mod vanishing;
 
 #[path = "../../../runtime/engine/tests/support/mod.rs"]
 mod support;
