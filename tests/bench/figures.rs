@@ -60,7 +60,7 @@ const RATIOS: [(&str, &str, &str, &str); 22] = [
 ];
 
 /// Figures that have a goal of their own.
-const GOALS: [(&str, &str); 18] = [
+const GOALS: [(&str, &str); 19] = [
     ("decide.rust.pristine.p50", "<= 2, and never above 4"),
     ("decide.rust.warm.p50", "<= 1.5"),
     ("fuel.worst.ns", "<= 1.5"),
@@ -73,6 +73,7 @@ const GOALS: [(&str, &str); 18] = [
     ("registry.activate.p99.ms", "< 200"),
     ("registry.metadata.cached.p99.us", "< 1000"),
     ("tenancy.neighbour.p99.ratio", "< 2"),
+    ("cache.hit.us", "< 1"),
     ("cluster.kill.failed", "0"),
     ("http.decide.rps", ">= 0.75 of bare, >= 7 times OPA"),
     ("http.decide.p99", "< 0.33 of OPA"),

@@ -5,6 +5,7 @@
 //! Built with --release it takes the `verdict` that was built so too.
 
 mod bare;
+mod cache;
 mod cerbos;
 mod cluster;
 mod figures;
@@ -37,7 +38,7 @@ pub(crate) const INPUT: &str = r#"{"user": "bob", "action": "update", "type": "c
 const PART_TIME_MAX: Duration = Duration::from_secs(400);
 
 /// The parts, in the order in which they run; `BENCH_ONLY` names some of them, with commas.
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 15] = [
     "decide",
     "peers",
     "document",
@@ -51,6 +52,7 @@ const PARTS: [&str; 14] = [
     "scaling",
     "cluster",
     "tenancy",
+    "cache",
     "registry",
 ];
 
@@ -91,6 +93,9 @@ fn main() {
     }
     if wanted("tenancy") {
         neighbour::measure(&mut figures, seconds());
+    }
+    if wanted("cache") {
+        cache::measure(&mut figures);
     }
     if wanted("registry") {
         registry::measure(&mut figures, seconds());
