@@ -4,6 +4,7 @@
 //! decision, which takes microseconds, that was a third of all its time.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +63,8 @@ impl Door {
         let trace = self.app.tracing.as_ref().map(|tracing| tracing.begin(request.headers()));
         let told = Answering::of(&request, trace.is_some());
         let current = observe::Request::of(request.headers(), trace);
-        let answered = async {
+        // Pinned where it is: it is large, and is not to be moved for each request.
+        let answered = pin!(async {
             if told.is_some() {
                 // So that the answer says the same as what is told of it.
                 let _ = observe::id();
@@ -72,7 +74,7 @@ impl Door {
                 told.tell(response.status());
             }
             Ok(response)
-        };
+        });
         current.scope(answered).await
     }
 
@@ -96,7 +98,8 @@ impl Door {
             return routed.map(|response| response.map(Either::Right));
         };
         let id = request_id(request.headers());
-        let decided = tokio::time::timeout(self.request_timeout, self.decide(policy, request, origin)).await;
+        let decided = pin!(self.decide(policy, request, origin));
+        let decided = tokio::time::timeout(self.request_timeout, decided).await;
         let late = |_| {
             let message = "the request took too long; ask again";
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message))

@@ -6,7 +6,7 @@
 mod trace;
 
 use std::cell::OnceCell;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -36,9 +36,8 @@ impl Request {
     }
 
     /// Answers a request in its own name.
-    pub(crate) async fn scope<T>(self, answered: impl Future<Output = T>) -> T {
-        // Not moved with the scope, for whoever is answered at once.
-        REQUEST.scope(self, pin!(answered)).await
+    pub(crate) async fn scope<T>(self, answered: Pin<&mut impl Future<Output = T>>) -> T {
+        REQUEST.scope(self, answered).await
     }
 
     fn id(&self) -> &str {
@@ -124,6 +123,8 @@ pub(crate) fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
@@ -131,20 +132,20 @@ mod tests {
         assert_eq!((correlation(), id(), made()), (None, None, None));
         let mut headers = HeaderMap::new();
         Request::of(&headers, None)
-            .scope(async {
+            .scope(pin!(async {
                 assert_eq!(made(), None);
                 let id = id().unwrap();
                 assert_eq!(made().unwrap(), id);
                 let elsewhere = carried(super::id);
                 assert_eq!(std::thread::spawn(elsewhere).join().unwrap().unwrap(), id);
-            })
+            }))
             .await;
         headers.insert("x-request-id", HeaderValue::from_static("mine"));
         Request::of(&headers, None)
-            .scope(async {
+            .scope(pin!(async {
                 assert_eq!(correlation(), Some(Correlation { request: "mine".into(), trace: None }));
                 assert_eq!(made(), None);
-            })
+            }))
             .await;
     }
 }
