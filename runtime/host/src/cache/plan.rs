@@ -78,19 +78,7 @@ impl Plan {
             // A fault, before anything is read.
             return false;
         }
-        let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
-        begin(key);
-        let mut at = 0;
-        loop {
-            let Some(node) = tree.node(at) else { return false };
-            let Some(step) = &node.step else { break };
-            let start = key.len();
-            step.take(query, key);
-            let Some(next) = key.get(start..).and_then(|result| node.after(result)) else { return false };
-            at = next;
-        }
-        end(key, tree.number, at);
-        true
+        self.walk(query, key, |_| true)
     }
 
     /// Adds the steps that an evaluation took, writes what they found into `key`, and says how many bytes the plan has
@@ -123,13 +111,18 @@ impl Plan {
 
     /// Whether these steps are a path already; then what they found is in `key`.
     fn is_known(&self, query: &Query<'_>, reads: &ReadSet, key: &mut Vec<u8>) -> bool {
+        let mut reads = reads.iter();
+        self.walk(query, key, |node| node.takes(reads.next().as_ref()))
+    }
+
+    /// Takes the known steps in the question's documents as far as each is the right one, and writes what was found into
+    /// `key`; false where that does not come to an end of a path.
+    fn walk(&self, query: &Query<'_>, key: &mut Vec<u8>, mut is_right: impl FnMut(&Node) -> bool) -> bool {
         let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
         begin(key);
-        let mut reads = reads.iter();
         let mut at = 0;
         loop {
-            let read = reads.next();
-            let Some(node) = tree.node(at).filter(|node| node.takes(read.as_ref())) else { return false };
+            let Some(node) = tree.node(at).filter(|node| is_right(node)) else { return false };
             let Some(step) = &node.step else { break };
             let start = key.len();
             step.take(query, key);
