@@ -76,10 +76,7 @@ pub(crate) fn ask(_: usize, client: &mut Client, told: &mut Vec<Option<String>>)
 
 fn check_told(server: &Server, told: &[Option<String>]) {
     let answered: Vec<_> = told.iter().flatten().collect();
-    let records = log::records(server, "bank", answered.len() as u64);
-    for id in &answered {
-        assert!(records.contains_key(*id), "`{id}` was told and is not in the log");
-    }
+    let records = log::records(server, "bank", answered.iter().map(|id| id.as_str()));
     // Some may be in the log that nobody was told of: its caller heard that it is not known to be.
     println!(
         "{} told, {} refused, {} in the log",
