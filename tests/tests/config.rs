@@ -429,6 +429,7 @@ fn budgets_and_origins_change_while_the_server_runs_and_what_was_used_stays_coun
     write(&site, &config("corse = []\n", "1_000_000_000_000"));
     until("the bad file is seen", || has_old_config(&server));
     assert_eq!((ask(), server.get("/health/ready").0), (429, 200));
+    assert!(String::from_utf8_lossy(&server.bytes("/metrics")).contains("\nverdict_old_config 1\n"));
     assert!(log(&site).contains("`corse` is not a setting") && log(&site).contains("verdict.toml:5"));
     write(&site, &config("drain-timeout = '7s'\n", "1_000_000_000_000"));
     until("the good file is read", || !has_old_config(&server));

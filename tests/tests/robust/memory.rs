@@ -42,6 +42,13 @@ fn stays(body: &str, more: &[&str], status: u16, decisions: u64, bytes_each: u64
     let after = resident(&server);
     println!("{more:?}: {before} bytes, after {decisions} decisions {after}");
     assert!(after <= before + SLACK + decisions * bytes_each, "{before} bytes became {after}");
+    if more.contains(&"--cache-policy") {
+        // The same question each time: all but the first are found.
+        let metrics = String::from_utf8(server.bytes("/metrics")).unwrap();
+        let hits = metrics.lines().find_map(|line| line.strip_prefix("verdict_cache_hits_total{")).unwrap();
+        let hits: u64 = hits.rsplit_once(' ').unwrap().1.parse().unwrap();
+        assert!(hits >= decisions, "{hits} hits of {decisions}");
+    }
     let usage = server.get("/v1/tenants/bank/usage").1;
     assert!(usage["decisions"].as_u64().unwrap() >= decisions, "{usage}");
     assert!(server.stop());

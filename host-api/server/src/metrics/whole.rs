@@ -31,6 +31,9 @@ impl Scrape {
             ("old_certificate", "Whether a new certificate could not be read", {
                 u64::from(condition.has_old_certificate())
             }),
+            ("old_config", "Whether changed settings could not be read", {
+                u64::from(condition.old_config_since().is_some())
+            }),
             ("leaving", "Whether the server is about to stop", u64::from(condition.is_leaving())),
         ];
         for (name, help, value) in gauges {
