@@ -98,15 +98,21 @@ impl Account {
     ///
     /// # Errors
     /// When the tenant has used one of them up.
-    pub(super) fn check(&self, now: Duration) -> Result<(), Over> {
+    pub(super) fn check(&self, now: impl Fn() -> Duration) -> Result<(), Over> {
         let limits = self.limits.load();
-        self.check_rate(Refused::Requests, limits.requests.as_ref(), now)?;
+        self.check_rate(Refused::Requests, limits.requests.as_ref(), &now)?;
         self.check_rate(Refused::Fuel, limits.fuel.as_ref(), now)
     }
 
-    fn check_rate(&self, what: Refused, bucket: Option<&Bucket>, now: Duration) -> Result<(), Over> {
+    /// `now` is looked at only where there is a rate: each look at the clock is a part of what a decision takes.
+    fn check_rate(
+        &self,
+        what: Refused,
+        bucket: Option<&Bucket>,
+        now: impl Fn() -> Duration,
+    ) -> Result<(), Over> {
         let Some(bucket) = bucket else { return Ok(()) };
-        bucket.check(now).map_err(|wait| self.refuse(what, bucket.per_s(), wait))
+        bucket.check(now()).map_err(|wait| self.refuse(what, bucket.per_s(), wait))
     }
 
     /// A turn. Waits for it, not for long.
@@ -114,15 +120,15 @@ impl Account {
     /// # Errors
     /// When the tenant asks for more than its budget.
     pub(crate) async fn enter(self: &Arc<Self>, claim: Claim) -> Result<Turn, Over> {
-        self.enter_at(self.since.elapsed(), claim).await
+        self.enter_at(|| self.since.elapsed(), claim).await
     }
 
-    async fn enter_at(self: &Arc<Self>, now: Duration, claim: Claim) -> Result<Turn, Over> {
-        self.check(now)?;
+    async fn enter_at(self: &Arc<Self>, now: impl Fn() -> Duration, claim: Claim) -> Result<Turn, Over> {
+        self.check(&now)?;
         let concurrency = {
             let limits = self.limits.load();
             if let Some(requests) = &limits.requests {
-                requests.take(now, claim.questions);
+                requests.take(now(), claim.questions);
             }
             limits.concurrency.clone()
         };
@@ -159,9 +165,9 @@ impl Account {
     }
 
     /// Counts what came of an evaluation.
-    fn note(&self, now: Duration, fault: Option<FaultCode>, allow: bool, fuel: u64) {
+    fn note(&self, now: impl Fn() -> Duration, fault: Option<FaultCode>, allow: bool, fuel: u64) {
         if let Some(bucket) = &self.limits.load().fuel {
-            bucket.take(now, fuel);
+            bucket.take(now(), fuel);
         }
         self.usage.note(fault, allow, fuel);
     }
@@ -286,11 +292,12 @@ impl Turn {
     /// When the questions before it have used up the tenant's fuel. What the host says comes as it is.
     pub(crate) fn decide(&self, host: &Host, request: Request) -> Result<Result<Pending, DecideError>, Over> {
         let account = &self.account;
-        account.check_rate(Refused::Fuel, account.limits.load().fuel.as_ref(), account.since.elapsed())?;
+        let now = || account.since.elapsed();
+        account.check_rate(Refused::Fuel, account.limits.load().fuel.as_ref(), now)?;
         let pending = host.decide(request);
         if let Some(used) = pending.as_ref().ok().and_then(Pending::used) {
             let fuel = used.fuel.unwrap_or(self.bounds.fuel);
-            account.note(account.since.elapsed(), used.fault, used.allow, fuel);
+            account.note(now, used.fault, used.allow, fuel);
             account.usage.note_time(used.elapsed);
         }
         if let (Some(trace), Ok(pending)) = (&self.trace, &pending) {
@@ -329,45 +336,45 @@ mod tests {
         let budget =
             Budget { concurrency: Some(1), queue: Some(0), memory_bytes: Some(10), ..Budget::default() };
         let account = account(budget);
-        let turn = account.enter_at(Duration::ZERO, one(10)).await.unwrap();
+        let turn = account.enter_at(|| Duration::ZERO, one(10)).await.unwrap();
         assert_eq!(account.now(), (1, 0));
-        assert_eq!(over(account.enter_at(Duration::ZERO, one(0)).await), Refused::Queue);
+        assert_eq!(over(account.enter_at(|| Duration::ZERO, one(0)).await), Refused::Queue);
         drop(turn);
         assert_eq!(account.now(), (0, 0));
-        drop(account.enter_at(Duration::ZERO, one(10)).await.unwrap());
-        assert_eq!(over(account.enter_at(Duration::ZERO, one(11)).await), Refused::Memory);
+        drop(account.enter_at(|| Duration::ZERO, one(10)).await.unwrap());
+        assert_eq!(over(account.enter_at(|| Duration::ZERO, one(11)).await), Refused::Memory);
         assert_eq!(account.now(), (0, 0), "what was refused holds nothing");
-        drop(account.enter_at(Duration::ZERO, one(10)).await.unwrap());
+        drop(account.enter_at(|| Duration::ZERO, one(10)).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_few_wait_and_not_for_long() {
         let account = account(Budget { concurrency: Some(1), queue: Some(1), ..Budget::default() });
-        let turn = account.enter_at(Duration::ZERO, one(0)).await.unwrap();
+        let turn = account.enter_at(|| Duration::ZERO, one(0)).await.unwrap();
         let waits = tokio::spawn({
             let account = Arc::clone(&account);
-            async move { account.enter_at(Duration::ZERO, one(0)).await.map(drop) }
+            async move { account.enter_at(|| Duration::ZERO, one(0)).await.map(drop) }
         });
         tokio::task::yield_now().await;
         assert_eq!(account.now(), (1, 1));
-        assert_eq!(over(account.enter_at(Duration::ZERO, one(0)).await), Refused::Queue);
+        assert_eq!(over(account.enter_at(|| Duration::ZERO, one(0)).await), Refused::Queue);
         drop(turn);
         assert_eq!(waits.await.unwrap(), Ok(()));
-        let _turn = account.enter_at(Duration::ZERO, one(0)).await.unwrap();
-        assert_eq!(over(account.enter_at(Duration::ZERO, one(0)).await), Refused::Queue, "after a second");
+        let _turn = account.enter_at(|| Duration::ZERO, one(0)).await.unwrap();
+        assert_eq!(over(account.enter_at(|| Duration::ZERO, one(0)).await), Refused::Queue, "after a second");
         assert_eq!(account.now(), (1, 0));
     }
 
     #[tokio::test]
     async fn many_questions_at_once_have_the_places_that_there_are() {
         let account = account(Budget { concurrency: Some(3), requests_per_s: Some(10), ..Budget::default() });
-        let first = account.enter_at(Duration::ZERO, one(0)).await.unwrap();
+        let first = account.enter_at(|| Duration::ZERO, one(0)).await.unwrap();
         let many = Claim { questions: 40, lanes: 8, ..one(0) };
-        let turn = account.enter_at(Duration::ZERO, many).await.unwrap();
+        let turn = account.enter_at(|| Duration::ZERO, many).await.unwrap();
         assert_eq!((first.lanes(), turn.lanes(), account.now()), (1, 2, (3, 0)));
         drop((first, turn));
         assert_eq!(account.now(), (0, 0));
-        assert_eq!(over(account.enter_at(Duration::ZERO, one(0)).await), Refused::Requests, "each counts");
+        assert_eq!(over(account.enter_at(|| Duration::ZERO, one(0)).await), Refused::Requests, "each counts");
     }
 
     #[tokio::test]
@@ -380,7 +387,7 @@ mod tests {
         };
         let account = account(budget(Some(1)));
         let turn = account.enter(one(4)).await.unwrap();
-        account.note(Duration::ZERO, None, true, 7);
+        account.note(|| Duration::ZERO, None, true, 7);
         account.limit(&budget(None));
         assert_eq!((account.now(), account.usage().decisions, account.usage().fuel), ((1, 0), 1, 7));
         assert_eq!(over(account.enter(one(7)).await), Refused::Memory, "what is reserved stays reserved");
@@ -397,11 +404,11 @@ mod tests {
     #[tokio::test]
     async fn fuel_is_charged_afterwards_and_asked_for_before() {
         let account = account(Budget { fuel_per_s: Some(100), ..Budget::default() });
-        drop(account.enter_at(Duration::ZERO, one(0)).await.unwrap());
-        account.note(Duration::ZERO, Some(FaultCode::OutOfFuel), false, 1_000);
-        let refused = account.enter_at(Duration::ZERO, one(0)).await.unwrap_err();
+        drop(account.enter_at(|| Duration::ZERO, one(0)).await.unwrap());
+        account.note(|| Duration::ZERO, Some(FaultCode::OutOfFuel), false, 1_000);
+        let refused = account.enter_at(|| Duration::ZERO, one(0)).await.unwrap_err();
         assert_eq!((refused.what, refused.limit, refused.wait), (Refused::Fuel, 100, Duration::from_secs(9)));
-        assert!(account.enter_at(Duration::from_secs(10), one(0)).await.is_ok());
+        assert!(account.enter_at(|| Duration::from_secs(10), one(0)).await.is_ok());
         let usage = account.usage();
         assert_eq!((usage.decisions, usage.allowed, usage.fuel), (1, 0, 1_000));
         assert_eq!((usage.faults["out-of-fuel"], usage.refused["fuel"]), (1, 1));

@@ -96,7 +96,7 @@ impl Tenancy {
     /// As [`Account::enter`], for its rates.
     pub(crate) fn check(&self, tenant: &Tenant) -> Result<(), Over> {
         match self.find(tenant) {
-            Some(account) => account.check(self.now()),
+            Some(account) => account.check(|| self.now()),
             None => Ok(()),
         }
     }
