@@ -7,6 +7,8 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Version};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use super::condition::{Condition, Protocol};
 use super::guard::Pulse;
@@ -25,6 +27,8 @@ pub(super) struct Visit {
     pub(super) origin: Origin,
     /// Whether it is one too many: nothing but health is answered on it.
     pub(super) is_beyond: bool,
+    /// Where to do what may take long, if not here.
+    pub(super) shared: Option<Handle>,
 }
 
 impl Visit {
@@ -43,7 +47,10 @@ impl Visit {
         let is_malformed = refusal.as_ref().is_some_and(|problem| problem.status().is_client_error());
         let mut response = match refusal {
             Some(problem) => refused(&problem, request_id(request.headers())).map(Body::Right),
-            None => Arc::clone(&self.door).answer(request, self.origin).await?,
+            None => match self.shared.as_ref().filter(|_| !is_quick(protocol, request.uri().path())) {
+                None => Arc::clone(&self.door).answer(request, self.origin).await?,
+                Some(shared) => Box::pin(self.answer_on(shared, request)).await?,
+            },
         };
         if keeps_alive && (self.condition.is_leaving() || is_malformed) {
             // The next request goes elsewhere.
@@ -51,6 +58,21 @@ impl Visit {
         }
         self.condition.traffic.note(protocol, response.status(), began.elapsed());
         Ok(response)
+    }
+
+    /// Answers on threads that others share. Whatever a client no longer waits for ends there, too.
+    async fn answer_on(
+        &self,
+        shared: &Handle,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let id = request_id(request.headers());
+        let mut answers = JoinSet::new();
+        answers.spawn_on(Arc::clone(&self.door).answer(request, self.origin), shared);
+        match answers.join_next().await {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) | None => Ok(refused(&Problem::internal(), id).map(Body::Right)),
+        }
     }
 
     /// Why a request is not even looked at, before a byte of its body is read: its head is not one (RFC 9112, section
@@ -71,6 +93,18 @@ impl Visit {
         self.condition.traffic.shed();
         let message = "the server has as much to do as it takes on; ask again";
         Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message))
+    }
+}
+
+/// Whether it is one question to a policy, which others of this thread can wait for: with much fuel it has a thread of
+/// its own.
+fn is_quick(protocol: Protocol, path: &str) -> bool {
+    match protocol {
+        Protocol::Native => path.ends_with("/decide"),
+        Protocol::Opa => !path.starts_with("/v1/batch/"),
+        Protocol::AuthZen => path == "/access/v1/evaluation",
+        Protocol::Gateway => true,
+        Protocol::Registry | Protocol::Other => false,
     }
 }
 
