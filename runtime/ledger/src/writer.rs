@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::append::Completion;
 use crate::journal::{
     self, BATCH_HEADER_BYTES, BatchHeader, EVIDENCE_HEADER_BYTES, Entry, EvidenceLocation, Location,
 };
-use crate::shared::{Appended, Log, Queue, Shared, Work, add};
+use crate::shared::{Appended, Log, Shared, Work, add};
 use crate::storage::StorageFile;
 use crate::{Durability, LedgerError, LogName};
 
@@ -25,13 +25,6 @@ const ROOM_BYTES: usize = 1 << 20;
 
 /// How often it looks.
 const ROOM_EVERY: Duration = Duration::from_millis(100);
-
-/// So many that wait together are a crowd: what it costs to make them durable is worth waiting for more.
-const CROWD: usize = 16;
-
-/// How long a crowd waits at a time to see whether it grows, and how often at most.
-const GATHER_TIME: Duration = Duration::from_micros(200);
-const GATHER_TIMES_MAX: usize = 10;
 
 /// How long a buffering ledger leaves acknowledged entries unsynced, at most, while it is busy with nothing else.
 const UNSYNCED_TIME_MAX: Duration = Duration::from_millis(100);
@@ -116,7 +109,6 @@ impl Writer {
             };
         }
         queue.waits = false;
-        let mut queue = self.gather(queue);
         let mut taken = Vec::with_capacity(queue.works.len());
         let mut bytes = 0;
         while bytes < BATCH_BYTES_MAX
@@ -127,27 +119,6 @@ impl Writer {
         }
         queue.bytes = queue.bytes.saturating_sub(bytes);
         Some(taken)
-    }
-
-    /// Lets a crowd grow as long as it grows by a quarter of one at a time: then those who ask are still being worked
-    /// for, and every sync less leaves them more of the machine. Where all wait already nothing comes, and it is enough.
-    fn gather<'a>(&'a self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
-        if self.shared.config.durability != Durability::Durable {
-            return queue;
-        }
-        for _ in 0..GATHER_TIMES_MAX {
-            let before = queue.works.len();
-            if before < CROWD || queue.closing {
-                break;
-            }
-            drop(queue);
-            std::thread::sleep(GATHER_TIME);
-            queue = self.shared.queue();
-            if queue.works.len().saturating_sub(before) < CROWD / 4 {
-                break;
-            }
-        }
-        queue
     }
 
     /// Writes the appends as one batch, syncs if it must, and only then completes them.
