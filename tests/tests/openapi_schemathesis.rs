@@ -96,7 +96,12 @@ impl World {
         let (phases, examples) =
             if is_full() { ("examples,coverage,fuzzing", "40") } else { ("examples,fuzzing", "2") };
         let mut command = Command::new("timeout");
-        command.arg(if is_full() { "1500" } else { "300" }).arg(program).args(["--config-file", text(&config), "run", &document]);
+        command.arg(if is_full() { "1500" } else { "300" }).arg(program).args([
+            "--config-file",
+            text(&config),
+            "run",
+            &document,
+        ]);
         command.args(["-H", &authorization, "--phases", phases, "--max-examples", examples]);
         // The same questions each time: what fails here fails there.
         command.args(["--continue-on-failure", "--no-shrink", "--no-color", "--generation-deterministic"]);

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use crate::document::{Document, Value};
 use crate::reads::Operation;
 
-/// What is longer is represented by its SHA-256.
-const EXACT_BYTES_MAX: usize = 128;
+/// What is longer is represented by its SHA-256, which takes more time for what is shorter than to copy and compare it.
+const EXACT_BYTES_MAX: usize = 512;
 
 const ABSENT: u8 = 0;
 const NULL: u8 = 1;
@@ -60,9 +60,10 @@ fn observe_value(value: &Value<'_>, out: &mut Vec<u8>) {
 }
 
 fn put(kind: u8, bytes: &[u8], out: &mut Vec<u8>) {
-    match u8::try_from(bytes.len()) {
+    match u16::try_from(bytes.len()) {
         Ok(length) if bytes.len() <= EXACT_BYTES_MAX => {
-            out.extend_from_slice(&[kind, length]);
+            out.push(kind);
+            out.extend_from_slice(&length.to_le_bytes());
             out.extend_from_slice(bytes);
         }
         _ => {
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_a_policy_can_tell_apart_differs() {
-        let long = |last: char| format!(r#"{{"a": "{}{last}"}}"#, "x".repeat(200));
+        let long = |last: char| format!(r#"{{"a": "{}{last}"}}"#, "x".repeat(EXACT_BYTES_MAX));
         let read = [
             "{}",
             r#"{"a": null}"#,

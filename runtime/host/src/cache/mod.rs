@@ -19,9 +19,12 @@ mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 use moka::sync::Cache;
 use verdict_core::digest::Digest;
 use verdict_core::limits::Limits;
@@ -206,6 +209,15 @@ impl Base {
     }
 }
 
+/// Keys have some hundred bytes, so that the standard library's hash would be a part of what a look-up takes. Nobody
+/// outside can tell which collide: the seeds are random.
+fn hasher() -> SeedableRandomState {
+    static SEED: OnceLock<SharedSeed> = OnceLock::new();
+    // The standard library has its seeds from the operating system.
+    let random = || std::hash::RandomState::new().hash_one(());
+    SeedableRandomState::with_seed(random(), SEED.get_or_init(|| SharedSeed::from_u64(random())))
+}
+
 /// The answers of all tenants.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
@@ -216,7 +228,7 @@ pub(crate) struct Decisions {
 /// A tenant's part.
 #[derive(Debug)]
 pub(crate) struct Part {
-    answers: Cache<Key, Arc<Stored>>,
+    answers: Cache<Key, Arc<Stored>, SeedableRandomState>,
     plans: RwLock<HashMap<Base, Arc<Plan>>>,
     plan_bytes: AtomicU64,
     plan_bytes_max: u64,
@@ -347,7 +359,8 @@ impl Part {
             u32::try_from(key.len().saturating_add(Stored::bytes(&stored.outcome))).unwrap_or(u32::MAX)
         };
         let answer_bytes_max = bytes_max - plan_bytes_max;
-        let answers = Cache::builder().max_capacity(answer_bytes_max).weigher(weigh).build();
+        let answers =
+            Cache::builder().max_capacity(answer_bytes_max).weigher(weigh).build_with_hasher(hasher());
         let zero = || AtomicU64::new(0);
         Self {
             answers,

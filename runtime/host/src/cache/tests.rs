@@ -55,7 +55,7 @@ mod random {
         for name in NAMES {
             let value = match random.below(4) {
                 0 => continue,
-                _ if name == "long" => format!("\"{}{}\"", "x".repeat(200), random.below(2)),
+                _ if name == "long" => format!("\"{}{}\"", "x".repeat(600), random.below(2)),
                 _ => random.pick(&VALUES).to_owned(),
             };
             members.push(format!("\"{name}\": {value}"));
