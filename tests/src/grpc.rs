@@ -24,16 +24,26 @@ pub struct Reply {
 /// # Panics
 /// When there is no answer, or none of gRPC.
 pub fn call(address: &str, method: &str, token: Option<&str>, message: &[u8]) -> Reply {
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let metadata: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+    call_with(address, method, &metadata, message)
+}
+
+/// As [`call`], with metadata.
+///
+/// # Panics
+/// As [`call`].
+pub fn call_with(address: &str, method: &str, metadata: &[(&str, &str)], message: &[u8]) -> Reply {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, called(address, method, token, message))
+        tokio::time::timeout(PATIENCE, called(address, method, metadata, message))
             .await
             .expect("it answers in time")
     })
 }
 
-async fn called(address: &str, method: &str, token: Option<&str>, message: &[u8]) -> Reply {
+async fn called(address: &str, method: &str, metadata: &[(&str, &str)], message: &[u8]) -> Reply {
     let stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
     let (mut sender, connection) = handshake.await.expect("it speaks HTTP/2");
@@ -41,8 +51,8 @@ async fn called(address: &str, method: &str, token: Option<&str>, message: &[u8]
     let mut request = Request::post(format!("http://{address}{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
+    for (name, value) in metadata {
+        request = request.header(*name, *value);
     }
     // One message: not compressed, its length, itself.
     let length = u32::try_from(message.len()).expect("messages of tests are small");

@@ -19,7 +19,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use prost::Message as _;
 use serde_json::Value;
-use verdict_tests::server::{Server, text};
+use verdict_tests::grpc::{Message, call_with};
+use verdict_tests::server::{Server, root, text};
 
 const TOKEN: &str = "token0123456789abcdefghijkl";
 const WRONG_TOKEN: &str = "wrong0123456789abcdefghijkl";
@@ -234,5 +235,34 @@ fn a_trace_goes_on_through_the_evaluation_and_the_log_without_what_was_asked() {
         Scrape::of(&server).value("verdict_spans_total", &outcome).is_some_and(|lost| lost > 0.0)
     };
     until("spans are lost", lost);
+    assert!(server.stop());
+}
+
+/// As Envoy passes on the trace of the request that it asks about.
+#[test]
+fn a_trace_comes_over_grpc_too() {
+    let (site, collector) = (site(), Collector::start());
+    let endpoint = format!("http://127.0.0.1:{}", collector.port);
+    let server = site.serve(&["--otlp-endpoint", &endpoint, "--ext-authz", "bank/answer"]);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let metadata =
+        [("traceparent", format!("00-{trace}-00f067aa0ba902b7-01")), ("x-request-id", "envoy-1".into())];
+    let metadata = metadata.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let mut asked =
+        std::fs::read(root().join("host-api/server/src/gateway/ext_authz/envoy-1.40.0-check.bin")).unwrap();
+    // In protobuf what is appended is merged: the question that a real Envoy sent, about another rule.
+    let rule = Message::default().with_entry(10, "verdict_rule", "rule").write();
+    asked.extend(Message::default().with(1, rule).write());
+    let method = "/envoy.service.auth.v3.Authorization/Check";
+    let reply = call_with(&server.address, method, &metadata, &asked);
+    assert_eq!((reply.status, reply.message.message(1).number(1)), (0, 0), "it passes: {reply:?}");
+    let (spans, _) = collector.spans(3);
+    assert!(spans.iter().all(|span| hex(&span.trace_id) == trace), "{spans:?}");
+    let request = spans.iter().find(|span| span.name == "request").unwrap();
+    assert_eq!(hex(&request.parent_span_id), "00f067aa0ba902b7");
+    assert_eq!(attribute(&request.attributes, "verdict.protocol"), "gateway");
+    assert_eq!(attribute(&request.attributes, "verdict.request_id"), "envoy-1");
+    let evaluate = spans.iter().find(|span| span.name == "evaluate").unwrap();
+    assert_eq!(attribute(&evaluate.attributes, "verdict.policy"), "bank/answer");
     assert!(server.stop());
 }
