@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -47,7 +47,7 @@ impl Visit {
         let is_malformed = refusal.as_ref().is_some_and(|problem| problem.status().is_client_error());
         let mut response = match refusal {
             Some(problem) => refused(&problem, request_id(request.headers())).map(Body::Right),
-            None => match self.shared.as_ref().filter(|_| !is_quick(protocol, request.uri().path())) {
+            None => match self.shared.as_ref().filter(|_| !is_quick(protocol, &request)) {
                 None => Arc::clone(&self.door).answer(request, self.origin).await?,
                 Some(shared) => Box::pin(self.answer_on(shared, request)).await?,
             },
@@ -98,10 +98,16 @@ impl Visit {
 
 /// Whether it is one question to a policy, which others of this thread can wait for: with much fuel it has a thread of
 /// its own.
-fn is_quick(protocol: Protocol, path: &str) -> bool {
+fn is_quick<B>(protocol: Protocol, request: &Request<B>) -> bool {
+    let path = request.uri().path();
     match protocol {
         Protocol::Native => path.ends_with("/decide"),
-        Protocol::Opa => !path.starts_with("/v1/batch/"),
+        // Above that are whole policies, and all of them.
+        Protocol::Opa => {
+            let place = path.strip_prefix("/v1/data/").or_else(|| path.strip_prefix("/v0/data/"));
+            request.method() == Method::POST
+                && (path == "/" || place.is_some_and(|place| place.trim_end_matches('/').contains('/')))
+        }
         Protocol::AuthZen => path == "/access/v1/evaluation",
         Protocol::Gateway => true,
         Protocol::Registry | Protocol::Other => false,
@@ -114,4 +120,41 @@ fn is_health(path: &str) -> bool {
         || path.starts_with("/health/")
         || path == "/metrics"
         || path == "/grpc.health.v1.Health/Check"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_take_long_holds_up_no_others() {
+        let is_quick = |method: &str, path: &str| {
+            let request = Request::builder().method(method).uri(path).body(()).unwrap();
+            is_quick(Protocol::of(&request), &request)
+        };
+        for path in [
+            "/v1/tenants/a/policies/b/decide?raw",
+            "/v1/data/loan/eligible",
+            "/v0/data/loan/eligible/",
+            "/",
+            "/access/v1/evaluation",
+            "/envoy.service.auth.v3.Authorization/Check",
+        ] {
+            assert!(is_quick("POST", path), "{path}");
+        }
+        for (method, path) in [
+            ("POST", "/v1/tenants/a/policies/b/batch"),
+            ("POST", "/v1/data"),
+            ("POST", "/v1/data/loan/"),
+            ("GET", "/v1/data/loan/eligible"),
+            ("POST", "/v1/batch/data/loan/eligible"),
+            ("POST", "/access/v1/evaluations"),
+            ("POST", "/access/v1/search/subject"),
+            ("GET", "/v2/"),
+            ("GET", "/v1/tenants/a/policies"),
+            ("GET", "/metrics"),
+        ] {
+            assert!(!is_quick(method, path), "{method} {path}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Threads that each have connections of their own, with whatever is asked on them.
 //!
 //! Where threads share their connections, each that finds something to do wakes another one to help it: for decisions,
-//! which take microseconds, that was a sixth of all the time. Here a connection stays where it began, as in Envoy and
+//! which take microseconds, that cost a tenth of the answers. Here a connection stays where it began, as in Envoy and
 //! nginx. What may take long still goes to threads that share it: evaluations with much fuel, batches, administration.
 
 use std::io;
