@@ -22,17 +22,7 @@ pub fn canonical(value: &impl Serialize) -> Result<String, JcsError> {
 /// # Errors
 /// When the value has no form in JSON.
 pub fn ordered(value: &impl Serialize) -> Result<String, JcsError> {
-    ordered_of(value, 128)
-}
-
-/// As [`ordered`], for a text that usually has so many bytes.
-///
-/// # Errors
-/// When the value has no form in JSON.
-pub fn ordered_of(value: &impl Serialize, bytes_usual: usize) -> Result<String, JcsError> {
-    let mut bytes = Vec::with_capacity(bytes_usual);
-    serde_json::to_writer(&mut bytes, value)?;
-    let text = String::from_utf8(bytes).map_err(<serde_json::Error as serde::ser::Error>::custom)?;
+    let text = serde_json::to_string(value)?;
     debug_assert_eq!(canonical(value).ok().as_deref(), Some(text.as_str()), "not in canonical order");
     Ok(text)
 }

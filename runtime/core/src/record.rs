@@ -21,8 +21,6 @@ pub const FORMAT: &str = "verdict-record/1";
 pub const RECEIPT_FORMAT: &str = "verdict-receipt/1";
 /// The largest record, in bytes: what an entry of a tile can hold.
 pub const RECORD_BYTES_MAX: usize = 65_535;
-/// Few records have more bytes.
-const RECORD_BYTES_USUAL: usize = 1_536;
 /// The largest receipt that is read, in bytes.
 pub const RECEIPT_BYTES_MAX: usize = 64 << 20;
 const ID_BYTES_MAX: usize = 64;
@@ -295,7 +293,7 @@ impl Record {
         if let Some(field) = Field::ALL.iter().find(missing) {
             return Err(RecordError::NoCommitment(*field));
         }
-        let bytes = jcs::ordered_of(&self.text(), RECORD_BYTES_USUAL)?.into_bytes();
+        let bytes = jcs::ordered(&self.text())?.into_bytes();
         if bytes.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(bytes.len())) } else { Ok(bytes) }
     }
 
