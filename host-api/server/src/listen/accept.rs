@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Listen;
 use super::bind::Listener;
@@ -15,6 +16,7 @@ use super::guard::{Limits, Pulse};
 use super::stream::Stream;
 use super::tls::Tls;
 use super::visit::Visit;
+use super::workers::Workers;
 use crate::access::{self, Origin};
 use crate::door::Door;
 
@@ -32,6 +34,7 @@ pub(super) struct Porter {
     connections: Arc<Semaphore>,
     goodbyes: Arc<Semaphore>,
     turned_away: AtomicU64,
+    workers: Workers,
 }
 
 impl Porter {
@@ -40,6 +43,7 @@ impl Porter {
         condition: Arc<Condition>,
         limits: Limits,
         tls: Option<Arc<Tls>>,
+        workers: Workers,
     ) -> Self {
         let (_, connections_max) = condition.traffic.connections();
         Self {
@@ -50,6 +54,7 @@ impl Porter {
             connections: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
             goodbyes: Arc::new(Semaphore::new(GOODBYES_MAX)),
             turned_away: AtomicU64::new(0),
+            workers,
         }
     }
 
@@ -86,24 +91,20 @@ impl Porter {
         if origin == Origin::BreakGlass {
             // Never kept out by those who come from the network.
             if is_owner(&stream) {
-                drop(tokio::spawn(self.serve(stream, tls, origin, false, drain.clone())));
+                let visit = self.visit(origin, false, None);
+                drop(tokio::spawn(connection::serve(stream, tls, self.limits, visit, drain.clone())));
             }
             return;
         }
         if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
-            let served = self.serve(stream, tls, origin, false, drain.clone());
-            let condition = Arc::clone(&self.condition);
-            drop(tokio::spawn(async move {
-                let _open = condition.traffic.connect();
-                served.await;
-                drop(permit);
-            }));
+            self.let_in(stream, tls, origin, drain.clone(), permit);
             return;
         }
         self.turned_away.fetch_add(1, Ordering::Relaxed);
         self.condition.traffic.turn_away();
         if let Ok(permit) = Arc::clone(&self.goodbyes).try_acquire_owned() {
-            let served = self.serve(stream, tls, origin, true, drain.clone());
+            let visit = self.visit(origin, true, None);
+            let served = connection::serve(stream, tls, self.limits, visit, drain.clone());
             drop(tokio::spawn(async move {
                 served.await;
                 drop(permit);
@@ -111,22 +112,38 @@ impl Porter {
         }
     }
 
-    fn serve(
+    /// Serves a connection, in TLS on threads that all share: of those nobody knows yet whether they speak HTTP/2.
+    fn let_in(
         &self,
         stream: Stream,
         tls: Option<Arc<Tls>>,
         origin: Origin,
-        is_beyond: bool,
         drain: Drain,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let visit = Visit {
+        permit: OwnedSemaphorePermit,
+    ) {
+        let (limits, condition) = (self.limits, Arc::clone(&self.condition));
+        let serve = async move |stream, tls, visit| {
+            let _open = condition.traffic.connect();
+            connection::serve(stream, tls, limits, visit, drain).await;
+            drop(permit);
+        };
+        if tls.is_some() {
+            drop(tokio::spawn(serve(stream, tls, self.visit(origin, false, None))));
+        } else {
+            let visit = self.visit(origin, false, Some(self.workers.shared()));
+            self.workers.spawn(stream, move |stream| serve(stream, None, visit));
+        }
+    }
+
+    fn visit(&self, origin: Origin, is_beyond: bool, shared: Option<Handle>) -> Visit {
+        Visit {
             door: Arc::clone(&self.door),
             condition: Arc::clone(&self.condition),
             pulse: Arc::new(Pulse::default()),
             origin,
             is_beyond,
-        };
-        connection::serve(stream, tls, self.limits, visit, drain)
+            shared,
+        }
     }
 }
 

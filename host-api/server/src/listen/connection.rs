@@ -8,6 +8,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use verdict::core::time::Timestamp;
 
 use super::drain::{Drain, Stage};
@@ -111,7 +112,7 @@ async fn speak(mut guard: Guard<Stream>, visit: Visit, until: Option<Timestamp>,
     };
     match protocol {
         Ok(Some(Protocol::Http1)) => http1(guard, visit, until, drain).await,
-        Ok(Some(Protocol::Http2)) => http2(guard, visit, until, drain).await,
+        Ok(Some(Protocol::Http2)) => Box::pin(http2_on_shared(guard, visit, until, drain)).await,
         Ok(None) => {}
         Err(error) => tracing::debug!(%error, "a connection ended before its first request"),
     }
@@ -134,6 +135,20 @@ async fn http1(guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>
         }
     };
     log(ended);
+}
+
+/// Serves HTTP/2 where its requests, which are many at a time, have all threads.
+async fn http2_on_shared(guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>, drain: Drain) {
+    let Some(shared) = visit.shared.clone() else { return http2(guard, visit, until, drain).await };
+    let served = async move {
+        match guard.try_map(|stream| stream.leave().and_then(Stream::arrive)) {
+            Ok(guard) => http2(guard, visit, until, drain).await,
+            Err(error) => tracing::warn!(%error, "a connection could not be served"),
+        }
+    };
+    let mut connection = JoinSet::new();
+    connection.spawn_on(served, &shared);
+    connection.join_next().await;
 }
 
 async fn http2(guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>, mut drain: Drain) {

@@ -17,6 +17,7 @@ mod stream;
 mod tls;
 mod tuning;
 mod visit;
+mod workers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use drain::Stopping;
 use guard::Limits;
 use tls::Tls;
 use tuning::Tuner;
+use workers::Workers;
 
 pub use address::Listen;
 pub(crate) use condition::{CLASSES, Condition, Protocol};
@@ -146,7 +148,7 @@ impl Server {
         });
         let door = self.door(&app, registry);
         let tuner = Tuner::new(&self.options, &door, &app.condition);
-        let porter = Arc::new(self.porter(&app, door));
+        let porter = Arc::new(self.porter(&app, door, Workers::start()?));
         let Self { host, options, listeners, break_glass, tls, .. } = self;
         let stopping = Stopping::new();
         let (mut aside, mut attended) = (JoinSet::new(), JoinSet::new());
@@ -198,14 +200,14 @@ impl Server {
         })
     }
 
-    fn porter(&self, app: &Arc<App>, door: Arc<Door>) -> Porter {
+    fn porter(&self, app: &Arc<App>, door: Arc<Door>, workers: Workers) -> Porter {
         let options = &self.options;
         let limits = Limits {
             head: options.header_timeout,
             idle: options.idle_timeout,
             write: options.request_timeout,
         };
-        Porter::new(door, Arc::clone(&app.condition), limits, self.tls.clone())
+        Porter::new(door, Arc::clone(&app.condition), limits, self.tls.clone(), workers)
     }
 }
 

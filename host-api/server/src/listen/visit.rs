@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use super::condition::{Condition, Protocol};
 use super::guard::Pulse;
@@ -25,6 +27,8 @@ pub(super) struct Visit {
     pub(super) origin: Origin,
     /// Whether it is one too many: nothing but health is answered on it.
     pub(super) is_beyond: bool,
+    /// Where to do what may take long, if not here.
+    pub(super) shared: Option<Handle>,
 }
 
 impl Visit {
@@ -43,7 +47,10 @@ impl Visit {
         let is_malformed = refusal.as_ref().is_some_and(|problem| problem.status().is_client_error());
         let mut response = match refusal {
             Some(problem) => refused(&problem, request_id(request.headers())).map(Body::Right),
-            None => Arc::clone(&self.door).answer(request, self.origin).await?,
+            None => match self.shared.as_ref().filter(|_| !is_quick(protocol, &request)) {
+                None => Arc::clone(&self.door).answer(request, self.origin).await?,
+                Some(shared) => Box::pin(self.answer_on(shared, request)).await?,
+            },
         };
         if keeps_alive && (self.condition.is_leaving() || is_malformed) {
             // The next request goes elsewhere.
@@ -51,6 +58,21 @@ impl Visit {
         }
         self.condition.traffic.note(protocol, response.status(), began.elapsed());
         Ok(response)
+    }
+
+    /// Answers on threads that others share. Whatever a client no longer waits for ends there, too.
+    async fn answer_on(
+        &self,
+        shared: &Handle,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let id = request_id(request.headers());
+        let mut answers = JoinSet::new();
+        answers.spawn_on(Arc::clone(&self.door).answer(request, self.origin), shared);
+        match answers.join_next().await {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) | None => Ok(refused(&Problem::internal(), id).map(Body::Right)),
+        }
     }
 
     /// Why a request is not even looked at, before a byte of its body is read: its head is not one (RFC 9112, section
@@ -74,10 +96,65 @@ impl Visit {
     }
 }
 
+/// Whether it is one question to a policy, which others of this thread can wait for: with much fuel it has a thread of
+/// its own.
+fn is_quick<B>(protocol: Protocol, request: &Request<B>) -> bool {
+    let path = request.uri().path();
+    match protocol {
+        Protocol::Native => path.ends_with("/decide"),
+        // Above that are whole policies, and all of them.
+        Protocol::Opa => {
+            let place = path.strip_prefix("/v1/data/").or_else(|| path.strip_prefix("/v0/data/"));
+            request.method() == Method::POST
+                && (path == "/" || place.is_some_and(|place| place.trim_end_matches('/').contains('/')))
+        }
+        Protocol::AuthZen => path == "/access/v1/evaluation",
+        Protocol::Gateway => true,
+        Protocol::Registry | Protocol::Other => false,
+    }
+}
+
 /// What is asked by those who must know how the server is doing, most of all when it has too much to do.
 fn is_health(path: &str) -> bool {
     path == "/health"
         || path.starts_with("/health/")
         || path == "/metrics"
         || path == "/grpc.health.v1.Health/Check"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_take_long_holds_up_no_others() {
+        let is_quick = |method: &str, path: &str| {
+            let request = Request::builder().method(method).uri(path).body(()).unwrap();
+            is_quick(Protocol::of(&request), &request)
+        };
+        for path in [
+            "/v1/tenants/a/policies/b/decide?raw",
+            "/v1/data/loan/eligible",
+            "/v0/data/loan/eligible/",
+            "/",
+            "/access/v1/evaluation",
+            "/envoy.service.auth.v3.Authorization/Check",
+        ] {
+            assert!(is_quick("POST", path), "{path}");
+        }
+        for (method, path) in [
+            ("POST", "/v1/tenants/a/policies/b/batch"),
+            ("POST", "/v1/data"),
+            ("POST", "/v1/data/loan/"),
+            ("GET", "/v1/data/loan/eligible"),
+            ("POST", "/v1/batch/data/loan/eligible"),
+            ("POST", "/access/v1/evaluations"),
+            ("POST", "/access/v1/search/subject"),
+            ("GET", "/v2/"),
+            ("GET", "/v1/tenants/a/policies"),
+            ("GET", "/metrics"),
+        ] {
+            assert!(!is_quick(method, path), "{method} {path}");
+        }
+    }
 }
