@@ -176,7 +176,7 @@ impl Bank {
     }
 }
 
-fn ask(host: &Host) -> Decision {
+fn ask(host: &Host) -> Box<Decision> {
     let request = Request {
         policy: loan(),
         channel: None,

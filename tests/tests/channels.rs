@@ -168,7 +168,7 @@ fn ask_as(
     channel: Option<&str>,
     input: &str,
     caller: Option<&str>,
-) -> Result<Decision, DecideError> {
+) -> Result<Box<Decision>, DecideError> {
     let request = Request {
         policy: "bank/loan".parse().unwrap(),
         channel: channel.map(|channel| channel.parse().unwrap()),
@@ -181,7 +181,7 @@ fn ask_as(
     host.decide(request)?.wait()
 }
 
-fn ask(host: &Host) -> Decision {
+fn ask(host: &Host) -> Box<Decision> {
     ask_as(host, None, "{}", None).unwrap()
 }
 

@@ -17,16 +17,16 @@ pub(crate) const INLINE_FUEL_MAX: u64 = 2_000_000;
 
 /// Asks a policy. The decision is given out when its record is durable. Who may ask was found out before
 /// ([`App::decider`]).
-pub(crate) async fn ask(app: &Arc<App>, request: Request) -> Result<Decision, ApiError> {
+pub(crate) async fn ask(app: &Arc<App>, request: Request) -> Result<Box<Decision>, ApiError> {
     Ok(recorded(evaluate(app, request).await??).await?)
 }
 
 /// The decision, once its record is durable; every answer waits for it here.
-pub(crate) async fn recorded(pending: Pending) -> Result<Decision, DecideError> {
+pub(crate) async fn recorded(pending: Pending) -> Result<Box<Decision>, DecideError> {
     let Some(trace) = observe::trace() else { return pending.durable().await };
     let began = SystemTime::now();
     let decided = pending.durable().await;
-    trace.recorded(began, decided.as_ref().ok());
+    trace.recorded(began, decided.as_deref().ok());
     decided
 }
 

@@ -1,8 +1,8 @@
 //! Several questions to one policy in one request. Each is a decision of its own, with a record of its own.
 //!
 //! What one batch may take is bounded: its items, what they are when they have what they share, and what is answered.
-//! A few items are evaluated where they were read. More are shared among threads, of which other requests have their
-//! part: cheap policies give way several times a millisecond, and others take places of the bounded pool.
+//! Items are evaluated where they were read, and many also on other threads, where those are idle. Other requests have
+//! their part of each: cheap policies give way several times a millisecond, and others take places of the bounded pool.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use utoipa::ToSchema;
 use verdict::core::name::{ChannelName, PolicyName};
@@ -189,17 +190,19 @@ fn input(item: &Item<'_>, shared: Option<&Shared<'_>>) -> Result<Vec<u8>, ApiErr
     }
 }
 
-/// The threads that a batch is evaluated on.
+/// The threads that a batch is evaluated on: the one that it was read on, and others.
 pub(crate) struct Run {
     host: Host,
     turn: Arc<Turn>,
     lanes: usize,
+    others: Handle,
     /// Places of the pool, where the policy may take long.
     places: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Run {
-    /// Takes as many threads as so many questions to one policy are worth, and there are.
+    /// Takes as many threads as so many questions to one policy are worth, and have nothing else to do: where all are
+    /// busy, more of them for one request are fewer for the others.
     ///
     /// # Errors
     /// Where there is no such policy, its tenant is over its budget, or too many long evaluations are under way.
@@ -211,10 +214,13 @@ impl Run {
     ) -> Result<Self, ApiError> {
         let host = app.host()?.clone();
         let Some(bounds) = host.bounds(policy, channel) else { return Err(unknown(policy, channel)) };
-        let threads = tokio::runtime::Handle::current().metrics().num_workers();
+        let others = app.shared();
+        let threads = others.metrics().num_workers();
         let is_long = bounds.fuel > ask::INLINE_FUEL_MAX;
-        let worth = if is_long { items } else { items / LANE_ITEMS_MIN };
-        let lanes = worth.min(threads).clamp(1, LANES_MAX);
+        let (under_way, _) = app.condition.traffic.requests();
+        let idle = threads.saturating_sub(under_way.saturating_sub(1));
+        let lanes = if is_long { items.min(threads) } else { (items / LANE_ITEMS_MIN).min(idle) };
+        let lanes = lanes.clamp(1, LANES_MAX);
         let questions = u64::try_from(items).unwrap_or(u64::MAX);
         let claim = Claim { questions, lanes: u32::try_from(lanes).unwrap_or(1), bounds };
         let turn = Arc::new(app.tenancy.account(policy.tenant()).enter(claim).await?);
@@ -222,22 +228,22 @@ impl Run {
         let places = if is_long { Some(places(app, lanes)?) } else { None };
         // As many as there are: others may have the rest.
         let lanes = places.as_ref().map_or(lanes, |places| places.num_permits());
-        Ok(Self { host, turn, lanes, places: places.map(Arc::new) })
+        Ok(Self { host, turn, lanes, others, places: places.map(Arc::new) })
     }
 
     /// Evaluates the questions, and returns what came of each in their order. Stops early when nobody waits any more.
     pub(crate) async fn evaluate(&self, ready: Vec<Ready>) -> Result<Vec<Evaluated>, ApiError> {
-        if self.lanes == 1 && self.places.is_none() {
-            return Ok(in_turn(&self.host, &self.turn, ready, || false).await.unwrap_or_default());
-        }
         let mut parts: Vec<Vec<Ready>> = Vec::with_capacity(self.lanes);
         let (items, size) = (ready.len(), ready.len().div_ceil(self.lanes).max(1));
         let mut ready = ready.into_iter();
         while parts.len() * size < items {
             parts.push(ready.by_ref().take(size).collect());
         }
-        let lanes: Vec<_> = parts.into_iter().map(|part| self.start(part)).collect();
-        let mut evaluated = Vec::with_capacity(items);
+        let mut parts = parts.into_iter();
+        let own = if self.places.is_none() { parts.next() } else { None };
+        let lanes: Vec<_> = parts.map(|part| self.start(part)).collect();
+        let own = in_turn(&self.host, &self.turn, own.unwrap_or_default(), || false).await;
+        let mut evaluated = own.unwrap_or_default();
         for lane in lanes {
             evaluated.extend(lane.await.map_err(|_| ask::cut_off())?);
         }
@@ -253,7 +259,7 @@ impl Run {
                 drop(places);
                 evaluated.map(|evaluated| sender.send(evaluated))
             })),
-            None => drop(tokio::spawn(async move {
+            None => drop(self.others.spawn(async move {
                 let evaluated = in_turn(&host, &turn, part, || sender.is_closed()).await;
                 evaluated.map(|evaluated| sender.send(evaluated))
             })),

@@ -120,7 +120,7 @@ pub(crate) async fn decide(
     let evaluated = more.metrics.then(Instant::now);
     let decision = ask::recorded(pending).await?;
     if raw {
-        return Ok(Told::Value(Box::new(decision)));
+        return Ok(Told::Value(decision));
     }
     let waited = evaluated.map_or(Duration::ZERO, |evaluated| evaluated.elapsed());
     let build = if more.provenance { app.host()?.build() } else { "" };

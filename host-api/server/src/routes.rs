@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use utoipa::ToSchema;
 use verdict::Host;
@@ -55,6 +56,8 @@ pub(crate) struct App {
     pub(crate) previews: Arc<Semaphore>,
     /// How the listeners are.
     pub(crate) condition: Arc<Condition>,
+    /// The threads that all connections share; none where there is no server.
+    shared: Option<Handle>,
     /// What `POST /` asks.
     pub(crate) opa_default: Option<DefaultDecision>,
     /// Where traces go.
@@ -83,6 +86,7 @@ impl App {
             long_evaluations_max: options.long_evaluations_max,
             previews: Arc::new(Semaphore::new(PREVIEWS_MAX)),
             condition: Arc::default(),
+            shared: Handle::try_current().ok(),
             opa_default: options.opa_default.clone(),
             tracing: None,
             began: now(),
@@ -93,6 +97,11 @@ impl App {
     /// With listeners that are there already, and with what exports traces.
     pub(crate) fn with(self, condition: &Arc<Condition>, tracing: Option<Arc<Tracing>>) -> Self {
         Self { condition: Arc::clone(condition), tracing, ..self }
+    }
+
+    /// The threads that all connections share.
+    pub(crate) fn shared(&self) -> Handle {
+        self.shared.clone().unwrap_or_else(Handle::current)
     }
 
     /// What decides.

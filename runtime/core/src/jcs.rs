@@ -1,6 +1,11 @@
 //! The JSON Canonicalization Scheme, RFC 8785: one text for one value, wherever bytes are signed or hashed.
 
+use std::cell::Cell;
+
 use serde::Serialize;
+
+/// What a thread keeps to write texts in. Bytes.
+const ROOM_BYTES_MAX: usize = 64 << 10;
 
 /// The value has no canonical text.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +27,17 @@ pub fn canonical(value: &impl Serialize) -> Result<String, JcsError> {
 /// # Errors
 /// When the value has no form in JSON.
 pub fn ordered(value: &impl Serialize) -> Result<String, JcsError> {
-    let text = serde_json::to_string(value)?;
+    thread_local! {
+        // Written here and then copied: a text that grows where it is written is moved several times.
+        static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut room = ROOM.take();
+    room.clear();
+    serde_json::to_writer(&mut room, value)?;
+    let text = str::from_utf8(&room).map_err(<serde_json::Error as serde::ser::Error>::custom)?.to_owned();
+    if room.capacity() <= ROOM_BYTES_MAX {
+        ROOM.set(room);
+    }
     debug_assert_eq!(canonical(value).ok().as_deref(), Some(text.as_str()), "not in canonical order");
     Ok(text)
 }

@@ -98,7 +98,8 @@ pub struct Decision {
 #[derive(Debug)]
 #[must_use = "the answer comes out of `durable` or `wait`"]
 pub struct Pending {
-    decision: Option<Decision>,
+    // In a box: it is large, and goes through many hands.
+    decision: Option<Box<Decision>>,
     append: Option<Append>,
     inner: Arc<Inner>,
 }
@@ -131,13 +132,13 @@ pub struct Asked<'a> {
 
 /// An append whose caller went away, with what is needed to note its id.
 pub(crate) struct Orphan {
-    decision: Decision,
+    decision: Box<Decision>,
     append: Append,
 }
 
 impl Pending {
     fn done(decision: Decision, inner: Arc<Inner>) -> Self {
-        Self { decision: Some(decision), append: None, inner }
+        Self { decision: Some(Box::new(decision)), append: None, inner }
     }
 
     /// What it used; none for a decision that was made before, and is only given again.
@@ -152,7 +153,7 @@ impl Pending {
     /// What was asked, and which version it came to; none for a decision that was made before.
     pub fn asked(&self) -> Option<Asked<'_>> {
         let decision = self.decision.as_ref().filter(|decision| !decision.repeated)?;
-        let Decision { policy, version, rule, cached, .. } = decision;
+        let Decision { policy, version, rule, cached, .. } = &**decision;
         Some(Asked { policy, version, rule, cached })
     }
 
@@ -160,7 +161,7 @@ impl Pending {
     ///
     /// # Errors
     /// [`DecideError::NotRecorded`] when it could not be made durable. The answer is not given then.
-    pub async fn durable(mut self) -> Result<Decision, DecideError> {
+    pub async fn durable(mut self) -> Result<Box<Decision>, DecideError> {
         // The append stays in `self` while it is awaited: a caller that goes away leaves it to `drop`.
         let result = match self.append.as_mut() {
             Some(append) => Some(append.await),
@@ -173,7 +174,7 @@ impl Pending {
     ///
     /// # Errors
     /// As [`Pending::durable`].
-    pub fn wait(mut self) -> Result<Decision, DecideError> {
+    pub fn wait(mut self) -> Result<Box<Decision>, DecideError> {
         let result = self.append.take().map(Append::wait);
         self.finish(result)
     }
@@ -181,7 +182,7 @@ impl Pending {
     fn finish(
         &mut self,
         result: Option<Result<u64, verdict_ledger::LedgerError>>,
-    ) -> Result<Decision, DecideError> {
+    ) -> Result<Box<Decision>, DecideError> {
         self.append = None;
         let Some(mut decision) = self.decision.take() else {
             return Err(HostError::Corrupt {
@@ -397,7 +398,7 @@ impl Inner {
         if let Some(cache) = cache {
             cache.note(&cached);
         }
-        Ok(Pending { decision: Some(made.decision(cached)), append, inner: Arc::clone(self) })
+        Ok(Pending { decision: Some(Box::new(made.decision(cached))), append, inner: Arc::clone(self) })
     }
 }
 

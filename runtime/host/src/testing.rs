@@ -91,6 +91,6 @@ pub(crate) fn request(policy: &str, input: &str) -> Request {
     }
 }
 
-pub(crate) fn ask(host: &Host, policy: &str, input: &str) -> Decision {
+pub(crate) fn ask(host: &Host, policy: &str, input: &str) -> Box<Decision> {
     host.decide(request(policy, input)).unwrap().wait().unwrap()
 }

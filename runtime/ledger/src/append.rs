@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::LedgerError;
+use crate::shared::Work;
 
 /// An append under way: await it, or block on [`Append::wait`]. It resolves to the entry's index when the entry is
 /// durable (or, in a ledger that buffers, written). The entry is appended whether or not anyone waits.
@@ -31,9 +32,9 @@ impl Append {
 
     /// An append that resolved before it began.
     pub(crate) fn refused(error: LedgerError) -> Self {
-        let (append, completion) = pair();
-        completion.complete(Err(error));
-        append
+        let slot = Slot { work: Work::Flush, state: Mutex::default(), resolved: Condvar::new() };
+        slot.state().result = Some(Err(error));
+        Self(Arc::new(slot))
     }
 }
 
@@ -57,9 +58,14 @@ impl Future for Append {
 pub(crate) struct Completion(Option<Arc<Slot>>);
 
 impl Completion {
+    /// What is to be done; nothing once it is completed.
+    pub(crate) fn work(&self) -> Option<&Work> {
+        self.0.as_ref().map(|slot| &slot.work)
+    }
+
     pub(crate) fn complete(mut self, result: Result<u64, LedgerError>) {
         if let Some(slot) = self.0.take() {
-            slot.resolve(result);
+            resolve(slot, result);
         }
     }
 }
@@ -67,18 +73,35 @@ impl Completion {
 impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(slot) = self.0.take() {
-            slot.resolve(Err(LedgerError::Closed));
+            resolve(slot, Err(LedgerError::Closed));
         }
     }
 }
 
-pub(crate) fn pair() -> (Append, Completion) {
-    let slot = Arc::new(Slot::default());
+pub(crate) fn pair(work: Work) -> (Append, Completion) {
+    let slot = Arc::new(Slot { work, state: Mutex::default(), resolved: Condvar::new() });
     (Append(slot.clone()), Completion(Some(slot)))
 }
 
-#[derive(Debug, Default)]
+fn resolve(slot: Arc<Slot>, result: Result<u64, LedgerError>) {
+    let mut state = slot.state();
+    state.result = Some(result);
+    let (waker, waits) = (state.waker.take(), state.waits);
+    drop(state);
+    if waits {
+        slot.resolved.notify_all();
+    }
+    // Before the other side goes on: what was appended is then freed by the thread that made it, whose allocator need
+    // not be locked against this one.
+    drop(slot);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[derive(Debug)]
 struct Slot {
+    work: Work,
     state: Mutex<State>,
     resolved: Condvar,
 }
@@ -95,19 +118,6 @@ impl Slot {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn resolve(&self, result: Result<u64, LedgerError>) {
-        let mut state = self.state();
-        state.result = Some(result);
-        let (waker, waits) = (state.waker.take(), state.waits);
-        drop(state);
-        if waits {
-            self.resolved.notify_all();
-        }
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -116,7 +126,7 @@ mod tests {
 
     #[test]
     fn resolves_for_a_thread_that_waits() {
-        let (append, completion) = pair();
+        let (append, completion) = pair(Work::Flush);
         let waiting = std::thread::spawn(move || append.wait());
         completion.complete(Ok(7));
         assert_eq!(waiting.join().unwrap().unwrap(), 7);
@@ -124,14 +134,14 @@ mod tests {
 
     #[test]
     fn a_dropped_completion_resolves_too() {
-        let (append, completion) = pair();
+        let (append, completion) = pair(Work::Flush);
         drop(completion);
         assert!(matches!(append.wait(), Err(LedgerError::Closed)));
     }
 
     #[test]
     fn wakes_a_task_that_polls() {
-        let (mut append, completion) = pair();
+        let (mut append, completion) = pair(Work::Flush);
         let mut context = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut append).poll(&mut context).is_pending());
         completion.complete(Ok(1));

@@ -207,9 +207,9 @@ impl Ledger {
         if queue.bytes + bytes > QUEUE_BYTES_MAX {
             return Err(LedgerError::Busy);
         }
-        let (append, completion) = append::pair();
+        let (append, completion) = append::pair(work);
         queue.bytes += bytes;
-        queue.works.push_back((work, completion));
+        queue.works.push_back(completion);
         let waits = std::mem::take(&mut queue.waits);
         drop(queue);
         if waits {

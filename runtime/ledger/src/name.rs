@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::LedgerError;
 
 /// The name of one log of a ledger; in Verdict a tenant's. `[a-z0-9]([a-z0-9-]*[a-z0-9])?`, up to 63 bytes, so that it
 /// is safe as a file name and as a part of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LogName(String);
+pub struct LogName(Arc<str>);
 
 impl LogName {
     /// The longest name. Bytes.
@@ -29,7 +30,7 @@ impl FromStr for LogName {
         let ends = bytes.first().is_some_and(alphanumeric) && bytes.last().is_some_and(alphanumeric);
         let middle = bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-');
         if ends && middle && bytes.len() <= Self::BYTES_MAX {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(LedgerError::LogName { name: text.chars().take(80).collect() })
         }

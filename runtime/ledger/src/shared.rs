@@ -55,7 +55,7 @@ pub(crate) struct Published {
 /// What waits for the writer.
 #[derive(Default)]
 pub(crate) struct Queue {
-    pub(crate) works: VecDeque<(Work, Completion)>,
+    pub(crate) works: VecDeque<Completion>,
     pub(crate) bytes: usize,
     pub(crate) closing: bool,
     /// Why nothing is taken for now: there is no room.
@@ -64,12 +64,14 @@ pub(crate) struct Queue {
     pub(crate) waits: bool,
 }
 
+#[derive(Debug)]
 pub(crate) enum Work {
     Append(Appended),
     /// Make everything before it durable.
     Flush,
 }
 
+#[derive(Debug)]
 pub(crate) struct Appended {
     pub(crate) log: LogName,
     pub(crate) leaf: Vec<u8>,

@@ -91,7 +91,7 @@ impl Writer {
     }
 
     /// What is queued, in order; nothing when it is time to sync; `None` when there will be no more.
-    fn next_works(&self) -> Option<Vec<(Work, Completion)>> {
+    fn next_works(&self) -> Option<Vec<Completion>> {
         let mut queue = self.shared.queue();
         while queue.works.is_empty() {
             if queue.closing || self.shared.running().is_err() {
@@ -112,27 +112,21 @@ impl Writer {
         let mut taken = Vec::with_capacity(queue.works.len());
         let mut bytes = 0;
         while bytes < BATCH_BYTES_MAX
-            && let Some((work, completion)) = queue.works.pop_front()
+            && let Some(completion) = queue.works.pop_front()
         {
-            bytes += work.bytes();
-            taken.push((work, completion));
+            bytes += completion.work().map_or(0, Work::bytes);
+            taken.push(completion);
         }
         queue.bytes = queue.bytes.saturating_sub(bytes);
         Some(taken)
     }
 
     /// Writes the appends as one batch, syncs if it must, and only then completes them.
-    fn work(&mut self, works: Vec<(Work, Completion)>) -> Result<(), LedgerError> {
-        let (mut appends, mut appending, mut flushing) = (Vec::new(), Vec::new(), Vec::new());
-        for (work, completion) in works {
-            match work {
-                Work::Flush => flushing.push(completion),
-                Work::Append(append) => {
-                    appends.push(append);
-                    appending.push(completion);
-                }
-            }
-        }
+    fn work(&mut self, works: Vec<Completion>) -> Result<(), LedgerError> {
+        let append = |completion: &Completion| completion.work().and_then(Work::append).is_some();
+        let (appending, flushing): (Vec<_>, Vec<_>) = works.into_iter().partition(append);
+        let appends: Vec<&Appended> =
+            appending.iter().filter_map(|append| append.work().and_then(Work::append)).collect();
         let written = if appends.is_empty() { Ok(Vec::new()) } else { self.write(&appends) };
         let overdue = self.unsynced_since.is_some_and(|since| since.elapsed() >= UNSYNCED_TIME_MAX);
         let must_sync =
@@ -203,7 +197,7 @@ impl Writer {
     }
 
     /// Evidence first, and durable before the journal speaks of it; then the journal.
-    fn write(&mut self, appends: &[Appended]) -> Result<Vec<Placed>, LedgerError> {
+    fn write(&mut self, appends: &[&Appended]) -> Result<Vec<Placed>, LedgerError> {
         let evidence = self.write_evidence(appends)?;
         let (batch, placed) = self.batch(appends, &evidence)?;
         if self.journal.is_full(&self.shared, batch.len()) {
@@ -218,7 +212,10 @@ impl Writer {
         Ok(placed)
     }
 
-    fn write_evidence(&mut self, appends: &[Appended]) -> Result<Vec<Option<EvidenceLocation>>, LedgerError> {
+    fn write_evidence(
+        &mut self,
+        appends: &[&Appended],
+    ) -> Result<Vec<Option<EvidenceLocation>>, LedgerError> {
         let bytes = appends.iter().map(|append| EVIDENCE_HEADER_BYTES + append.evidence.len()).sum();
         let mut frames = Vec::with_capacity(bytes);
         let mut places = Vec::with_capacity(appends.len());
@@ -266,7 +263,7 @@ impl Writer {
     /// The batch's bytes, and where each entry will be in it.
     fn batch(
         &self,
-        appends: &[Appended],
+        appends: &[&Appended],
         evidence: &[Option<EvidenceLocation>],
     ) -> Result<(Vec<u8>, Vec<Placed>), LedgerError> {
         let mut next: BTreeMap<&LogName, u64> = BTreeMap::new();
@@ -354,7 +351,7 @@ impl Writer {
         queue.bytes = 0;
         drop(queue);
         add(&self.shared.counters.failed, rest.len());
-        rest.into_iter().for_each(|(_, append)| append.complete(Err(error.clone())));
+        rest.into_iter().for_each(|append| append.complete(Err(error.clone())));
     }
 }
 
@@ -397,6 +394,13 @@ impl Segment {
 }
 
 impl Work {
+    fn append(&self) -> Option<&Appended> {
+        match self {
+            Work::Append(append) => Some(append),
+            Work::Flush => None,
+        }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Work::Append(append) => append.leaf.len() + append.evidence.len() + 256,

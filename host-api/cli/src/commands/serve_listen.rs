@@ -35,6 +35,10 @@ pub(crate) struct ListenArgs {
     /// The largest request body, in bytes; what is pushed into a registry has limits of its own [default: 2097152]
     #[arg(long, value_name = "N")]
     body_bytes_max: Option<NonZeroUsize>,
+    /// Leave it to the system which cores threads run on: for a machine that is busy with other things, too. Otherwise
+    /// each thread that has connections keeps to one of its own, where no quota gives the process fewer than it sees
+    #[arg(long)]
+    shared_cores: bool,
     /// How long a client may take for the head of a request, such as `5s` or `500ms` [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = time)]
     header_timeout: Option<Duration>,
@@ -74,6 +78,7 @@ impl ListenArgs {
             connections_max: bound(self.connections_max, default.connections_max),
             requests_max: bound(self.requests_max, default.requests_max),
             body_bytes_max: bound(self.body_bytes_max, default.body_bytes_max),
+            keeps_cores: !self.shared_cores,
             header_timeout: self.header_timeout.unwrap_or(default.header_timeout),
             idle_timeout: self.idle_timeout.unwrap_or(default.idle_timeout),
             request_timeout: self.request_timeout.unwrap_or(default.request_timeout),

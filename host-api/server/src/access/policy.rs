@@ -100,7 +100,7 @@ impl Loaded {
         }
     }
 
-    async fn decide(&self, host: &Host, principal: &Principal, action: &Action<'_>) -> Option<Decision> {
+    async fn decide(&self, host: &Host, principal: &Principal, action: &Action<'_>) -> Option<Box<Decision>> {
         let pending = evaluate(host, self.request(principal, action)).await?;
         let decided = pending.durable().await;
         decided.inspect_err(|error| tracing::error!(%error, "what was decided about access is not kept")).ok()

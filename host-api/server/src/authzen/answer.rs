@@ -18,7 +18,7 @@ const ID: &str = "decision_id";
 const REASONS: &str = "reasons";
 
 /// A decision, or why there is none.
-pub(super) type Outcome = Result<Decision, ApiError>;
+pub(super) type Outcome = Result<Box<Decision>, ApiError>;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]

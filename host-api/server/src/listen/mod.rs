@@ -148,7 +148,7 @@ impl Server {
         });
         let door = self.door(&app, registry);
         let tuner = Tuner::new(&self.options, &door, &app.condition);
-        let porter = Arc::new(self.porter(&app, door, Workers::start()?));
+        let porter = Arc::new(self.porter(&app, door, Workers::start(self.options.keeps_cores)?));
         let Self { host, options, listeners, break_glass, tls, .. } = self;
         let stopping = Stopping::new();
         let (mut aside, mut attended) = (JoinSet::new(), JoinSet::new());

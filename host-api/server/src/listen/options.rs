@@ -45,6 +45,8 @@ pub struct Options {
     pub requests_max: usize,
     /// The largest request body, in bytes.
     pub body_bytes_max: usize,
+    /// Whether each thread that has connections keeps to a core of its own, where there are as many cores as threads.
+    pub keeps_cores: bool,
     /// How long a client may take for its request's head.
     pub header_timeout: Duration,
     /// How long a connection may be idle between two requests (HTTP/1.1).
@@ -87,6 +89,7 @@ impl Options {
             connections_max: 4_096,
             requests_max: REQUESTS_PER_CORE.saturating_mul(cores),
             body_bytes_max: 2 << 20,
+            keeps_cores: true,
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
             request_timeout: Duration::from_secs(30),

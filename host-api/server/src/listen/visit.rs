@@ -96,22 +96,28 @@ impl Visit {
     }
 }
 
-/// Whether it is one question to a policy, which others of this thread can wait for: with much fuel it has a thread of
-/// its own.
+/// Whether others of this thread can wait for it: one question to a policy, which with much fuel has a thread of its own;
+/// a batch of them, which gives way; what is known of one policy.
 fn is_quick<B>(protocol: Protocol, request: &Request<B>) -> bool {
-    let path = request.uri().path();
+    let (method, path) = (request.method(), request.uri().path());
     match protocol {
-        Protocol::Native => path.ends_with("/decide"),
+        Protocol::Native | Protocol::Gateway => true,
         // Above that are whole policies, and all of them.
         Protocol::Opa => {
             let place = path.strip_prefix("/v1/data/").or_else(|| path.strip_prefix("/v0/data/"));
-            request.method() == Method::POST
+            *method == Method::POST
                 && (path == "/" || place.is_some_and(|place| place.trim_end_matches('/').contains('/')))
         }
-        Protocol::AuthZen => path == "/access/v1/evaluation",
-        Protocol::Gateway => true,
-        Protocol::Registry | Protocol::Other => false,
+        Protocol::AuthZen => path == "/access/v1/evaluation" || path == "/access/v1/evaluations",
+        Protocol::Other => *method == Method::GET && is_policy(path),
+        Protocol::Registry => false,
     }
+}
+
+/// Whether a path is that of one policy: `/v1/tenants/{tenant}/policies/{name}`.
+fn is_policy(path: &str) -> bool {
+    let policy = path.strip_prefix("/v1/tenants/").and_then(|path| path.split_once("/policies/"));
+    policy.is_some_and(|(tenant, name)| !tenant.contains('/') && !name.is_empty() && !name.contains('/'))
 }
 
 /// What is asked by those who must know how the server is doing, most of all when it has too much to do.
@@ -134,24 +140,28 @@ mod tests {
         };
         for path in [
             "/v1/tenants/a/policies/b/decide?raw",
+            "/v1/tenants/a/policies/b/batch",
             "/v1/data/loan/eligible",
             "/v0/data/loan/eligible/",
             "/",
             "/access/v1/evaluation",
+            "/access/v1/evaluations",
             "/envoy.service.auth.v3.Authorization/Check",
         ] {
             assert!(is_quick("POST", path), "{path}");
         }
+        assert!(is_quick("GET", "/v1/tenants/a/policies/b"));
         for (method, path) in [
-            ("POST", "/v1/tenants/a/policies/b/batch"),
             ("POST", "/v1/data"),
             ("POST", "/v1/data/loan/"),
             ("GET", "/v1/data/loan/eligible"),
             ("POST", "/v1/batch/data/loan/eligible"),
-            ("POST", "/access/v1/evaluations"),
             ("POST", "/access/v1/search/subject"),
             ("GET", "/v2/"),
             ("GET", "/v1/tenants/a/policies"),
+            ("GET", "/v1/tenants/a/policies/"),
+            ("GET", "/v1/tenants/a/policies/b/versions"),
+            ("DELETE", "/v1/tenants/a/policies/b"),
             ("GET", "/metrics"),
         ] {
             assert!(!is_quick(method, path), "{method} {path}");

@@ -47,7 +47,7 @@ impl Asked {
     pub(super) async fn durable(self, target: &Target) -> Result<Found, Refused> {
         let mut decisions = Vec::with_capacity(self.pending.len());
         for pending in self.pending {
-            decisions.push(ask::recorded(pending).await.map_err(ApiError::from)?);
+            decisions.push(*ask::recorded(pending).await.map_err(ApiError::from)?);
         }
         let faults =
             decisions.iter().filter_map(|decision| Some((decision, decision.result.as_ref().err()?)));

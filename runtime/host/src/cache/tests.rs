@@ -311,7 +311,7 @@ fn of_rounds(
     bank: &Bank,
     host: &Host,
     rounds: &[(String, Vec<Request>)],
-) -> Vec<(String, Result<Decision, DecideError>)> {
+) -> Vec<(String, Result<Box<Decision>, DecideError>)> {
     let mut all = Vec::new();
     for (data, questions) in rounds {
         ["a", "b"].iter().for_each(|tenant| bank.data(tenant, data));

@@ -195,8 +195,12 @@ impl Database {
             .busy_timeout(WRITE_WAIT)
             .disable_statement_logging();
         let lasting = |connections| {
-            let pool = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(CONNECT_WAIT);
-            pool.idle_timeout(None).max_lifetime(None).test_before_acquire(false)
+            // All at once: each has a thread, which may run where the one may that it is made by.
+            let pool = SqlitePoolOptions::new().max_connections(connections).min_connections(connections);
+            pool.acquire_timeout(CONNECT_WAIT)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
         };
         let writer = lasting(1).connect_with(options.clone()).await?;
         let readers = lasting(SQLITE_READERS).connect_with(options.pragma("query_only", "ON")).await?;

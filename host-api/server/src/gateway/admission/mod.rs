@@ -154,7 +154,7 @@ async fn decide(
     asked: &Asked,
     target: Result<Target, ApiError>,
     body: &[u8],
-) -> Result<Decision, ApiError> {
+) -> Result<Box<Decision>, ApiError> {
     let policy = asked.place.policy().map_err(ApiError::of)?.clone();
     let question = target?.question(policy, body.to_vec(), asked.principal.caller());
     let late = |_| {

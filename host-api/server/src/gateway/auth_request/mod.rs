@@ -57,7 +57,7 @@ async fn decide(
     (tenant, policy): (&str, &str),
     query: Result<Asking<Target>, Problem>,
     parts: &Parts,
-) -> Result<Decision, ApiError> {
+) -> Result<Box<Decision>, ApiError> {
     let unnamed = |error: NameError| ApiError::bad_request(error.to_string());
     let policy = PolicyName::of(tenant, policy).map_err(unnamed)?;
     let principal = app.decider(&parts.headers, Origin::of(&parts.extensions), &policy).await?;

@@ -104,7 +104,7 @@ async fn decide(
     asked: Asked,
     caller: Option<&str>,
     attributes: &mut AttributeContext,
-) -> Result<Decision, ApiError> {
+) -> Result<Box<Decision>, ApiError> {
     if let Some(http) = attributes.request.as_mut().and_then(|request| request.http.as_mut()) {
         input::gather(http);
     }
