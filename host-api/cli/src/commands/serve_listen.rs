@@ -25,36 +25,35 @@ pub(crate) struct ListenArgs {
     /// The roots of the certificates that clients must show over TLS, in PEM; none are asked for, if left out
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
-    /// The most connections at a time; those beyond are told 503 and closed [default: 4096]
-    #[arg(long, value_name = "N")]
-    connections_max: Option<NonZeroUsize>,
+    /// The most connections at a time; those beyond are told 503 and closed
+    #[arg(long, value_name = "N", default_value = "4096")]
+    connections_max: NonZeroUsize,
     /// The most requests under way at a time; those beyond are told 503 before their body is read [default: 1024 for
     /// each core]
     #[arg(long, value_name = "N")]
     requests_max: Option<NonZeroUsize>,
-    /// The largest request body, in bytes; what is pushed into a registry has limits of its own [default: 2097152]
-    #[arg(long, value_name = "N")]
-    body_bytes_max: Option<NonZeroUsize>,
+    /// The largest request body, in bytes; what is pushed into a registry has limits of its own
+    #[arg(long, value_name = "N", default_value = "2097152")]
+    body_bytes_max: NonZeroUsize,
     /// Leave it to the system which cores threads run on: for a machine that is busy with other things, too. Otherwise
     /// each thread that has connections keeps to one of its own, where no quota gives the process fewer than it sees
     #[arg(long)]
     shared_cores: bool,
-    /// How long a client may take for the head of a request, such as `5s` or `500ms` [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    header_timeout: Option<Duration>,
-    /// How long a connection may be idle between two requests [default: 75s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    idle_timeout: Option<Duration>,
-    /// How long a request may take, body and answer [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    request_timeout: Option<Duration>,
+    /// How long a client may take for the head of a request, such as `5s` or `500ms`
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "5s")]
+    header_timeout: Duration,
+    /// How long a connection may be idle between two requests
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "75s")]
+    idle_timeout: Duration,
+    /// How long a request may take, body and answer
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "30s")]
+    request_timeout: Duration,
     /// How long to go on when told to stop, while `/health/ready` says no: as long as load balancers take to notice
-    /// [default: 0s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    drain_delay: Option<Duration>,
-    /// How long requests that are under way may then take to finish [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    drain_timeout: Option<Duration>,
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "0s")]
+    drain_delay: Duration,
+    /// How long requests that are under way may then take to finish
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10s")]
+    drain_timeout: Duration,
 }
 
 /// The mode of a file. Its digits are octal, so it is no number.
@@ -70,20 +69,19 @@ impl ListenArgs {
         let listen = self.listen.clone();
         let first = listen.first().cloned().ok_or(ListenError::Nowhere)?;
         let default = Options::new(first);
-        let bound = |given: Option<NonZeroUsize>, default| given.map_or(default, NonZeroUsize::get);
         Ok(Options {
             listen,
             unix_mode: self.unix_mode.map(|Mode(mode)| mode),
             tls: self.tls(),
-            connections_max: bound(self.connections_max, default.connections_max),
-            requests_max: bound(self.requests_max, default.requests_max),
-            body_bytes_max: bound(self.body_bytes_max, default.body_bytes_max),
+            connections_max: self.connections_max.get(),
+            requests_max: self.requests_max.map_or(default.requests_max, NonZeroUsize::get),
+            body_bytes_max: self.body_bytes_max.get(),
             keeps_cores: !self.shared_cores,
-            header_timeout: self.header_timeout.unwrap_or(default.header_timeout),
-            idle_timeout: self.idle_timeout.unwrap_or(default.idle_timeout),
-            request_timeout: self.request_timeout.unwrap_or(default.request_timeout),
-            drain_delay: self.drain_delay.unwrap_or(default.drain_delay),
-            drain_timeout: self.drain_timeout.unwrap_or(default.drain_timeout),
+            header_timeout: self.header_timeout,
+            idle_timeout: self.idle_timeout,
+            request_timeout: self.request_timeout,
+            drain_delay: self.drain_delay,
+            drain_timeout: self.drain_timeout,
             ..default
         })
     }
@@ -118,7 +116,22 @@ fn time(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        listen: ListenArgs,
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_a_server() {
+        let options = Command::parse_from(["verdict"]).listen.options().unwrap();
+        let default = Options::new(Listen::parse("127.0.0.1:8181").unwrap());
+        assert_eq!(format!("{options:?}"), format!("{default:?}"));
+    }
 
     #[test]
     fn reads_times_and_modes_and_nothing_that_could_mean_something_else() {
