@@ -131,6 +131,8 @@ mod tests {
         let options = Command::parse_from(["verdict"]).listen.options().unwrap();
         let default = Options::new(Listen::parse("127.0.0.1:8181").unwrap());
         assert_eq!(format!("{options:?}"), format!("{default:?}"));
+        let shared = Command::parse_from(["verdict", "--shared-cores"]).listen.options().unwrap();
+        assert!(options.keeps_cores && !shared.keeps_cores);
     }
 
     #[test]
