@@ -148,10 +148,14 @@ pub(crate) async fn batch(
             chunk.iter().try_for_each(|_| answer.refuse(&full()))?;
             continue;
         }
-        let ready: Vec<Ready> = chunk.iter().map(ready).collect();
+        let (mut questions, mut slice) = (Vec::<Ready>::with_capacity(chunk.len()), Slice::begin());
+        for item in chunk {
+            questions.push(ready(item));
+            slice.give_way().await;
+        }
         let bytes: Vec<usize> =
-            ready.iter().map(|ready| ready.as_ref().map_or(0, |r| r.input.len())).collect();
-        let evaluated = run.evaluate(ready).await?;
+            questions.iter().map(|ready| ready.as_ref().map_or(0, |r| r.input.len())).collect();
+        let evaluated = run.evaluate(questions).await?;
         answer.add(chunk, shared.is_some(), &bytes, evaluated).await?;
     }
     Ok(answer.end())
@@ -218,9 +222,7 @@ impl Run {
         let threads = others.metrics().num_workers();
         let is_long = bounds.fuel > ask::INLINE_FUEL_MAX;
         let (under_way, _) = app.condition.traffic.requests();
-        let idle = threads.saturating_sub(under_way.saturating_sub(1));
-        let lanes = if is_long { items.min(threads) } else { (items / LANE_ITEMS_MIN).min(idle) };
-        let lanes = lanes.clamp(1, LANES_MAX);
+        let lanes = lanes(items, is_long, threads, under_way);
         let questions = u64::try_from(items).unwrap_or(u64::MAX);
         let claim = Claim { questions, lanes: u32::try_from(lanes).unwrap_or(1), bounds };
         let turn = Arc::new(app.tenancy.account(policy.tenant()).enter(claim).await?);
@@ -268,6 +270,13 @@ impl Run {
     }
 }
 
+/// On how many threads to evaluate a batch while so many requests are under way, this one among them.
+fn lanes(items: usize, is_long: bool, threads: usize, under_way: usize) -> usize {
+    let idle = threads.saturating_sub(under_way.saturating_sub(1));
+    let lanes = if is_long { items.min(threads) } else { (items / LANE_ITEMS_MIN).min(idle) };
+    lanes.clamp(1, LANES_MAX)
+}
+
 /// Places of the pool, at least one.
 fn places(app: &App, most: usize) -> Result<OwnedSemaphorePermit, ApiError> {
     let take = |places| {
@@ -286,6 +295,25 @@ fn unknown(policy: &PolicyName, channel: Option<&ChannelName>) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, code, message)
 }
 
+/// The time since other requests had their turn.
+struct Slice(Instant);
+
+impl Slice {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Lets others have their turn when it is time to; whether it was.
+    async fn give_way(&mut self) -> bool {
+        let is_over = self.0.elapsed() > SLICE;
+        if is_over {
+            tokio::task::yield_now().await;
+            self.0 = Instant::now();
+        }
+        is_over
+    }
+}
+
 /// One after the other, while other requests have their turn; none when it was stopped.
 async fn in_turn(
     host: &Host,
@@ -293,15 +321,11 @@ async fn in_turn(
     part: Vec<Ready>,
     is_stopped: impl Fn() -> bool,
 ) -> Option<Vec<Evaluated>> {
-    let (mut evaluated, mut began) = (Vec::with_capacity(part.len()), Instant::now());
+    let (mut evaluated, mut slice) = (Vec::with_capacity(part.len()), Slice::begin());
     for ready in part {
         evaluated.push(ready.and_then(|request| Ok(turn.decide(host, request)?)));
-        if began.elapsed() > SLICE {
-            tokio::task::yield_now().await;
-            if is_stopped() {
-                return None;
-            }
-            began = Instant::now();
+        if slice.give_way().await && is_stopped() {
+            return None;
         }
     }
     Some(evaluated)
@@ -450,5 +474,20 @@ impl<'a, 'de: 'a> Deserialize<'de> for Items<'a> {
         }
 
         deserializer.deserialize_seq(Reading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_other_threads_only_where_they_are_idle() {
+        let alone = |items, threads| lanes(items, false, threads, 1);
+        assert_eq!((alone(1, 8), alone(64, 8), alone(1_000, 8), alone(1_000, 2)), (1, 2, LANES_MAX, 2));
+        let beside = |under_way| lanes(1_000, false, 3, under_way);
+        assert_eq!((beside(1), beside(2), beside(3), beside(4), beside(100)), (3, 2, 1, 1, 1));
+        // Those have threads of the bounded pool.
+        assert_eq!((lanes(2, true, 8, 100), lanes(1_000, true, 3, 100)), (2, 3));
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tokio::runtime::Handle;
@@ -14,10 +14,14 @@ use super::condition::{Condition, Protocol};
 use super::guard::Pulse;
 use crate::access::Origin;
 use crate::api::{Problem, refused, request_id};
-use crate::door::{Body, Door};
+use crate::door::{self, Door};
 
 /// The most header lines of a request. Of HTTP/1.1 the reader takes no more; HTTP/2 has a bound in bytes only.
 const HEADERS_MAX: usize = 100;
+
+/// The largest body that is read where others wait: with what it takes to read and to answer it, well below a
+/// millisecond. Bytes.
+const QUICK_BODY_BYTES_MAX: u64 = 64 << 10;
 
 /// A connection, as its requests see it.
 pub(super) struct Visit {
@@ -36,7 +40,7 @@ impl Visit {
     pub(super) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+    ) -> Result<Response<door::Body>, Infallible> {
         let _under_way = self.pulse.begin();
         let keeps_alive = request.version() < Version::HTTP_2;
         let began = Instant::now();
@@ -46,11 +50,13 @@ impl Visit {
         // Where such a request ends may be seen otherwise by whoever sent it on.
         let is_malformed = refusal.as_ref().is_some_and(|problem| problem.status().is_client_error());
         let mut response = match refusal {
-            Some(problem) => refused(&problem, request_id(request.headers())).map(Body::Right),
-            None => match self.shared.as_ref().filter(|_| !is_quick(protocol, &request)) {
-                None => Arc::clone(&self.door).answer(request, self.origin).await?,
-                Some(shared) => Box::pin(self.answer_on(shared, request)).await?,
-            },
+            Some(problem) => refused(&problem, request_id(request.headers())).map(door::Body::Right),
+            None => {
+                match self.shared.as_ref().filter(|_| !(is_quick(protocol, &request) && is_small(&request))) {
+                    None => Arc::clone(&self.door).answer(request, self.origin).await?,
+                    Some(shared) => Box::pin(self.answer_on(shared, request)).await?,
+                }
+            }
         };
         if keeps_alive && (self.condition.is_leaving() || is_malformed) {
             // The next request goes elsewhere.
@@ -65,13 +71,13 @@ impl Visit {
         &self,
         shared: &Handle,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+    ) -> Result<Response<door::Body>, Infallible> {
         let id = request_id(request.headers());
         let mut answers = JoinSet::new();
         answers.spawn_on(Arc::clone(&self.door).answer(request, self.origin), shared);
         match answers.join_next().await {
             Some(Ok(answer)) => answer,
-            Some(Err(_)) | None => Ok(refused(&Problem::internal(), id).map(Body::Right)),
+            Some(Err(_)) | None => Ok(refused(&Problem::internal(), id).map(door::Body::Right)),
         }
     }
 
@@ -114,6 +120,12 @@ fn is_quick<B>(protocol: Protocol, request: &Request<B>) -> bool {
     }
 }
 
+/// Whether the body is known to be small. HTTP/2 is where all threads are already.
+fn is_small<B: Body>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2
+        || request.body().size_hint().upper().is_some_and(|bytes| bytes <= QUICK_BODY_BYTES_MAX)
+}
+
 /// Whether a path is that of one policy: `/v1/tenants/{tenant}/policies/{name}`.
 fn is_policy(path: &str) -> bool {
     let policy = path.strip_prefix("/v1/tenants/").and_then(|path| path.split_once("/policies/"));
@@ -130,6 +142,9 @@ fn is_health(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Bytes;
+
     use super::*;
 
     #[test]
@@ -166,5 +181,16 @@ mod tests {
         ] {
             assert!(!is_quick(method, path), "{method} {path}");
         }
+    }
+    #[test]
+    fn a_body_that_is_large_or_of_no_known_size_holds_up_no_others() {
+        let of = |bytes: u64| Request::new(Full::<Bytes>::from(vec![0; usize::try_from(bytes).unwrap()]));
+        assert!(is_small(&of(0)) && is_small(&of(QUICK_BODY_BYTES_MAX)));
+        assert!(!is_small(&of(QUICK_BODY_BYTES_MAX + 1)));
+        let unknown = || Request::new(axum::body::Body::from_stream(of(1).into_body().into_data_stream()));
+        assert!(!is_small(&unknown()));
+        let (mut head, body) = unknown().into_parts();
+        head.version = Version::HTTP_2;
+        assert!(is_small(&Request::from_parts(head, body)));
     }
 }
