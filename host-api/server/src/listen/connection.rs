@@ -1,5 +1,6 @@
 //! One connection, from its first byte to its last.
 
+use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,17 +119,25 @@ async fn speak(mut guard: Guard<Stream>, visit: Visit, until: Option<Timestamp>,
     }
 }
 
-async fn http1(guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>, mut drain: Drain) {
+async fn http1(mut guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>, mut drain: Drain) {
+    if visit.shared.is_some() {
+        guard.gives_way();
+    }
+    let pulse = Arc::clone(&visit.pulse);
     let mut builder = http1::Builder::new();
     // The guard has the limits of time.
     builder.timer(TokioTimer::new()).header_read_timeout(None);
     builder.max_buf_size(HTTP1_BUFFER_BYTES_MAX).keep_alive(!visit.is_beyond);
     let service = service_fn(move |request| Arc::clone(&visit).answer(request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(guard), service));
+    let mut turns = poll_fn(|context| {
+        pulse.turn();
+        connection.as_mut().poll(context)
+    });
     let ended = tokio::select! {
         // What has come is read first: it is not to be lost.
         biased;
-        ended = connection.as_mut() => ended,
+        ended = &mut turns => ended,
         () = over(&mut drain, Stage::Last, until) => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -7,7 +7,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -37,21 +37,35 @@ pub(super) struct Limits {
 pub(super) struct Pulse {
     begun: AtomicU64,
     ended: AtomicU64,
+    /// How often its thread came to it.
+    turns: AtomicU64,
+    /// Whether the request that ended last did so in the turn in which it had begun.
+    is_prompt: AtomicBool,
 }
 
 /// A request that is under way.
-pub(super) struct Beat<'a>(&'a Pulse);
+pub(super) struct Beat<'a> {
+    pulse: &'a Pulse,
+    turn: u64,
+}
 
 impl Pulse {
+    /// The thread comes to the connection.
+    pub(super) fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn begin(&self) -> Beat<'_> {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        Beat(self)
+        Beat { pulse: self, turn: self.turns.load(Ordering::Relaxed) }
     }
 }
 
 impl Drop for Beat<'_> {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        let Self { pulse, turn } = self;
+        pulse.is_prompt.store(pulse.turns.load(Ordering::Relaxed) == *turn, Ordering::Relaxed);
+        pulse.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -96,6 +110,8 @@ pub(super) struct Guard<T> {
     stalled: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
     ending: Ending,
+    /// How many requests had ended when it gave way last; none where it never does.
+    gave_way: Option<u64>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
@@ -113,7 +129,30 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
             stalled: None,
             alarm: None,
             ending: Ending::Open,
+            gave_way: None,
         }
+    }
+
+    /// From now on an answer that is made at once is sent when the others of this thread that are ready have been
+    /// answered, too. Sent one by one, each would wake a client that has taken all before it, and on the same machine
+    /// that takes the core from this thread for each of them.
+    pub(super) fn gives_way(&mut self) {
+        self.gave_way = Some(self.pulse.ended.load(Ordering::Relaxed));
+    }
+
+    /// Pending once for each answer that was made at once: whoever is ready comes first.
+    fn poll_way(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(gave_way) = &mut self.gave_way {
+            let ended = self.pulse.ended.load(Ordering::Relaxed);
+            if *gave_way != ended {
+                *gave_way = ended;
+                if self.pulse.is_prompt.load(Ordering::Relaxed) {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(())
     }
 
     /// The same, over what the bytes come from elsewhere.
@@ -290,6 +329,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_way(context));
         self.moves();
         let wrote = Pin::new(&mut self.io).poll_write(context, bytes);
         self.poll_written(context, wrote)
@@ -300,6 +340,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_way(context));
         self.moves();
         let wrote = Pin::new(&mut self.io).poll_write_vectored(context, slices);
         self.poll_written(context, wrote)
@@ -326,5 +367,65 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
             self.ending = Ending::Lingering(Instant::now() + LINGER, LINGER_BYTES_MAX);
         }
         self.poll_linger(context).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { head: Duration::from_secs(9), idle: Duration::from_secs(9), write: Duration::from_secs(9) };
+
+    fn guard() -> (Guard<DuplexStream>, Arc<Pulse>, DuplexStream) {
+        let (near, far) = duplex(64);
+        let pulse = Arc::new(Pulse::default());
+        (Guard::new(near, LIMITS, Arc::clone(&pulse)), pulse, far)
+    }
+
+    fn writes_at_once(guard: &mut Guard<DuplexStream>) -> bool {
+        Pin::new(guard).poll_write(&mut Context::from_waker(Waker::noop()), b"answer").is_ready()
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_made_at_once_gives_way_once() {
+        let (mut guard, pulse, _far) = guard();
+        guard.gives_way();
+        for _ in 0..3 {
+            pulse.turn();
+            drop(pulse.begin());
+            assert!(!writes_at_once(&mut guard));
+            assert!(writes_at_once(&mut guard) && writes_at_once(&mut guard), "the rest of it goes on");
+        }
+        // One that was waited for has been behind the others already.
+        let beat = pulse.begin();
+        pulse.turn();
+        drop(beat);
+        assert!(writes_at_once(&mut guard));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_shares_its_thread_never_gives_way() {
+        let (mut guard, pulse, _far) = guard();
+        pulse.turn();
+        drop(pulse.begin());
+        assert!(writes_at_once(&mut guard));
+    }
+
+    #[tokio::test]
+    async fn what_gave_way_is_written_without_anybody_else() {
+        let (mut guard, pulse, mut far) = guard();
+        guard.gives_way();
+        pulse.turn();
+        drop(pulse.begin());
+        let mut read = [0; 6];
+        let both = async { tokio::join!(guard.write_all(b"answer"), far.read_exact(&mut read)) };
+        let (wrote, _) = tokio::time::timeout(Duration::from_secs(9), both).await.unwrap();
+        wrote.unwrap();
+        assert_eq!(&read, b"answer");
     }
 }
