@@ -290,9 +290,9 @@ impl Session {
         image: Digest,
         statements: &[Descriptor],
     ) -> Result<(), RemoteError> {
-        let mut missing = 0;
         let pauses = ExponentialBuilder::new().with_min_delay(Duration::from_millis(50)).with_jitter();
-        for pause in pauses.with_max_times(MERGES_MAX).build() {
+        let mut pauses = pauses.with_max_times(MERGES_MAX).build();
+        loop {
             let mut index = self.referrers_index(image).await?;
             let listed = |descriptor: &Descriptor| {
                 let digest = descriptor.digest.to_string();
@@ -302,10 +302,11 @@ impl Session {
                     .any(|entry| entry.get("digest").and_then(Value::as_str) == Some(&digest))
             };
             let new: Vec<_> = statements.iter().filter(|statement| !listed(statement)).collect();
-            missing = new.len();
             if new.is_empty() {
                 return Ok(());
             }
+            // Only after having looked once more: the last one may have stayed.
+            let Some(pause) = pauses.next() else { return Err(self.unlisted(image, new.len())) };
             let new = new.into_iter().filter_map(|statement| serde_json::to_value(statement).ok());
             index.manifests.extend(new);
             let bytes = serde_json::to_vec(&index).unwrap_or_default();
@@ -318,7 +319,6 @@ impl Session {
             // Those who collide do not go on in step.
             tokio::time::sleep(pause).await;
         }
-        Err(RemoteError::Unlisted { host: self.wire.host().clone(), image, missing })
     }
 
     /// The statements about an image, as they are attached to it.

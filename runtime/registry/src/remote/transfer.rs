@@ -274,19 +274,25 @@ async fn attach(stored: &Stored, session: &Session) -> Result<(), RemoteError> {
         listed_by_registry &= session.put_manifest(&named, oci::MANIFEST_MEDIA_TYPE, bytes).await?;
         new.push(descriptor);
     }
-    // The specification asks for the tag wherever the registry did not say that it saw the subject.
-    if !new.is_empty() && !listed_by_registry {
-        session.list_under_tag(image, &new).await?;
-    }
-    confirm(session, image, &new).await
+    list(session, image, &new, listed_by_registry).await
 }
 
-/// A signature that nobody finds is none: the registry has to list what it took.
-async fn confirm(session: &Session, image: Digest, new: &[Descriptor]) -> Result<(), RemoteError> {
+/// A signature that nobody finds is none: the registry has to list what it took. `is_listed` if it has said that it does.
+async fn list(
+    session: &Session,
+    image: Digest,
+    new: &[Descriptor],
+    is_listed: bool,
+) -> Result<(), RemoteError> {
     let mut missing = new.len();
     for attempt in 0..CONFIRMATIONS_MAX {
         if missing == 0 {
             break;
+        }
+        // The specification asks for the tag wherever the registry did not say that it saw the subject. Each time: who had
+        // read the list before this was in it may write it after that was seen.
+        if !is_listed {
+            session.list_under_tag(image, new).await?;
         }
         // Some registries take their time.
         tokio::time::sleep(CONFIRMATION_WAIT * attempt).await;

@@ -74,6 +74,60 @@ fn pipe(mut from: TcpStream, mut to: TcpStream, mut bytes: usize) {
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }
 
+/// Stands between a client and a registry, and is told of each request before it goes on.
+fn watched(registry: SocketAddr, heard: impl Fn(&str) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, heard) = (listener.local_addr().unwrap(), Arc::new(heard));
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, heard) = (client.unwrap(), heard.clone());
+            let Ok(mut server) = TcpStream::connect(registry) else { return };
+            let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || pipe(server_too, client_too, usize::MAX));
+            thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(read @ 1..) = client.read(&mut buffer) {
+                    heard(&String::from_utf8_lossy(&buffer[..read]));
+                    if server.write_all(&buffer[..read]).is_err() {
+                        break;
+                    }
+                }
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_is_written_over_after_it_was_seen_is_listed_again() {
+    let Some(registry) = plain_docker_registry() else { return };
+    let temporary = tempfile::tempdir().unwrap();
+    let original = layout(temporary.path(), "1.0.0", 39, &[b"first"]);
+    copy(&folder(temporary.path()), &place(&registry.reference("loan"))).await.unwrap();
+    let list = format!("/v2/loan/manifests/sha256-{}", original.image_digest().hex());
+    let before = registry.get(&list).1;
+    original.attach_statement(b"second").unwrap();
+
+    // Somebody who had read the list before it was written writes his own, when it has just been looked at.
+    let looks = AtomicUsize::new(0);
+    let (peer, registry) = (registry.address, Arc::new(registry));
+    let (late, path) = (registry.clone(), list.clone());
+    let address = watched(peer, move |request| {
+        let is = |method: &str| request.starts_with(&format!("{method} {path} "));
+        if is("PUT") || (is("GET") && looks.load(Ordering::SeqCst) > 0) {
+            let media_type = "application/vnd.oci.image.index.v1+json";
+            if looks.fetch_add(1, Ordering::SeqCst) == 2 {
+                assert_eq!(late.request("PUT", &path, media_type, before.as_bytes()).0, 201);
+            }
+        }
+    });
+    let pushed = copy(&folder(temporary.path()), &place(&format!("{address}/loan"))).await.unwrap();
+    assert_eq!(pushed.statements, 2);
+    let after: serde_json::Value = serde_json::from_str(&registry.get(&list).1).unwrap();
+    assert_eq!(after["manifests"].as_array().unwrap().len(), 2, "{after}");
+}
+
 #[tokio::test]
 async fn a_bad_moment_passes() {
     let Some(registry) = plain_docker_registry() else { return };
