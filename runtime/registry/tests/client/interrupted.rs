@@ -112,13 +112,16 @@ async fn what_is_written_over_after_it_was_seen_is_listed_again() {
     // Somebody who had read the list before it was written writes his own, when it has just been looked at.
     let looks = AtomicUsize::new(0);
     let (peer, registry) = (registry.address, Arc::new(registry));
-    let (late, path) = (registry.clone(), list.clone());
+    // Not its owner: this thread outlives the test, and the registry is not to.
+    let (late, path) = (Arc::downgrade(&registry), list.clone());
     let address = watched(peer, move |request| {
         let is = |method: &str| request.starts_with(&format!("{method} {path} "));
         if is("PUT") || (is("GET") && looks.load(Ordering::SeqCst) > 0) {
             let media_type = "application/vnd.oci.image.index.v1+json";
             if looks.fetch_add(1, Ordering::SeqCst) == 2 {
-                assert_eq!(late.request("PUT", &path, media_type, before.as_bytes()).0, 201);
+                let put =
+                    late.upgrade().map(|late| late.request("PUT", &path, media_type, before.as_bytes()));
+                assert_eq!(put.unwrap().0, 201);
             }
         }
     });
