@@ -21,6 +21,8 @@ use crate::access;
 
 /// What is kept of a connection until it is read, in bytes; also the longest head of a request.
 const HTTP1_BUFFER_BYTES_MAX: usize = 64 << 10;
+/// How long an answer may wait for those of other connections that are ready.
+const WAY_TIME_MAX: Duration = Duration::from_micros(200);
 /// The longest head of a request, in bytes (RFC 9113, section 6.5.2).
 const HTTP2_HEADERS_BYTES_MAX: u32 = 32 << 10;
 /// The most requests of one connection at a time.
@@ -121,7 +123,7 @@ async fn speak(mut guard: Guard<Stream>, visit: Visit, until: Option<Timestamp>,
 
 async fn http1(mut guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>, mut drain: Drain) {
     if visit.shared.is_some() {
-        guard.gives_way();
+        guard.gives_way(WAY_TIME_MAX);
     }
     let pulse = Arc::clone(&visit.pulse);
     let mut builder = http1::Builder::new();

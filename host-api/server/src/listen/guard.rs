@@ -18,6 +18,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const LINGER: Duration = Duration::from_secs(2);
 /// How much of what nobody reads any more is taken from the other side meanwhile, in bytes.
 const LINGER_BYTES_MAX: usize = 16 << 20;
+/// After how many answers a connection gives way again, when that took too long.
+const WAY_REST: u32 = 64;
 /// How a connection in HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -93,6 +95,16 @@ enum Ending {
     Lingering(Instant, usize),
 }
 
+/// How a connection gives way to others of its thread.
+struct Way {
+    time_max: Duration,
+    /// How many requests had ended when it did last.
+    ended: u64,
+    since: Option<Instant>,
+    /// For how many more answers it does not.
+    rest: u32,
+}
+
 /// A connection with limits of time.
 pub(super) struct Guard<T> {
     io: T,
@@ -110,8 +122,8 @@ pub(super) struct Guard<T> {
     stalled: Option<Instant>,
     alarm: Option<Pin<Box<Sleep>>>,
     ending: Ending,
-    /// How many requests had ended when it gave way last; none where it never does.
-    gave_way: Option<u64>,
+    /// None where it never gives way.
+    way: Option<Way>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
@@ -129,30 +141,40 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
             stalled: None,
             alarm: None,
             ending: Ending::Open,
-            gave_way: None,
+            way: None,
         }
     }
 
     /// From now on an answer that is made at once is sent when the others of this thread that are ready have been
     /// answered, too. Sent one by one, each would wake a client that has taken all before it, and on the same machine
-    /// that takes the core from this thread for each of them.
-    pub(super) fn gives_way(&mut self) {
-        self.gave_way = Some(self.pulse.ended.load(Ordering::Relaxed));
+    /// that takes the core from this thread for each of them. Where that takes more than `time_max`, it costs more than
+    /// it spares, and is left for a while.
+    pub(super) fn gives_way(&mut self, time_max: Duration) {
+        let ended = self.pulse.ended.load(Ordering::Relaxed);
+        self.way = Some(Way { time_max, ended, since: None, rest: 0 });
     }
 
-    /// Pending once for each answer that was made at once: whoever is ready comes first.
+    /// Pending once for an answer that was made at once: whoever is ready comes first.
     fn poll_way(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(gave_way) = &mut self.gave_way {
-            let ended = self.pulse.ended.load(Ordering::Relaxed);
-            if *gave_way != ended {
-                *gave_way = ended;
-                if self.pulse.is_prompt.load(Ordering::Relaxed) {
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+        let Some(way) = &mut self.way else { return Poll::Ready(()) };
+        if let Some(since) = way.since.take() {
+            if since.elapsed() > way.time_max {
+                way.rest = WAY_REST;
             }
+            return Poll::Ready(());
         }
-        Poll::Ready(())
+        let ended = self.pulse.ended.load(Ordering::Relaxed);
+        if way.ended == ended || !self.pulse.is_prompt.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        way.ended = ended;
+        if let Some(rest) = way.rest.checked_sub(1) {
+            way.rest = rest;
+            return Poll::Ready(());
+        }
+        way.since = Some(Instant::now());
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The same, over what the bytes come from elsewhere.
@@ -378,8 +400,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { head: Duration::from_secs(9), idle: Duration::from_secs(9), write: Duration::from_secs(9) };
+    const LONG: Duration = Duration::from_secs(9);
+    const LIMITS: Limits = Limits { head: LONG, idle: LONG, write: LONG };
 
     fn guard() -> (Guard<DuplexStream>, Arc<Pulse>, DuplexStream) {
         let (near, far) = duplex(64);
@@ -394,7 +416,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_was_made_at_once_gives_way_once() {
         let (mut guard, pulse, _far) = guard();
-        guard.gives_way();
+        guard.gives_way(LONG);
         for _ in 0..3 {
             pulse.turn();
             drop(pulse.begin());
@@ -409,6 +431,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whom_it_took_too_long_gives_way_seldom() {
+        let (mut guard, pulse, mut far) = guard();
+        guard.gives_way(Duration::from_micros(1));
+        let mut answer = async || {
+            // Or the pipe would have this task end its turn.
+            tokio::task::yield_now().await;
+            pulse.turn();
+            drop(pulse.begin());
+            let at_once = writes_at_once(&mut guard);
+            if !at_once {
+                std::thread::sleep(Duration::from_millis(1));
+                assert!(writes_at_once(&mut guard));
+            }
+            far.read_exact(&mut [0; 6]).await.unwrap();
+            at_once
+        };
+        for _ in 0..3 {
+            assert!(!answer().await);
+            for _ in 0..WAY_REST {
+                assert!(answer().await);
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_connection_that_shares_its_thread_never_gives_way() {
         let (mut guard, pulse, _far) = guard();
         pulse.turn();
@@ -419,12 +466,12 @@ mod tests {
     #[tokio::test]
     async fn what_gave_way_is_written_without_anybody_else() {
         let (mut guard, pulse, mut far) = guard();
-        guard.gives_way();
+        guard.gives_way(LONG);
         pulse.turn();
         drop(pulse.begin());
         let mut read = [0; 6];
         let both = async { tokio::join!(guard.write_all(b"answer"), far.read_exact(&mut read)) };
-        let (wrote, _) = tokio::time::timeout(Duration::from_secs(9), both).await.unwrap();
+        let (wrote, _) = tokio::time::timeout(LONG, both).await.unwrap();
         wrote.unwrap();
         assert_eq!(&read, b"answer");
     }
