@@ -92,7 +92,7 @@ impl Porter {
             // Never kept out by those who come from the network.
             if is_owner(&stream) {
                 let visit = self.visit(origin, false, None);
-                drop(tokio::spawn(connection::serve(stream, tls, self.limits, visit, drain.clone())));
+                drop(tokio::spawn(connection::serve(stream, tls, self.limits, visit, None, drain.clone())));
             }
             return;
         }
@@ -104,7 +104,7 @@ impl Porter {
         self.condition.traffic.turn_away();
         if let Ok(permit) = Arc::clone(&self.goodbyes).try_acquire_owned() {
             let visit = self.visit(origin, true, None);
-            let served = connection::serve(stream, tls, self.limits, visit, drain.clone());
+            let served = connection::serve(stream, tls, self.limits, visit, None, drain.clone());
             drop(tokio::spawn(async move {
                 served.await;
                 drop(permit);
@@ -122,16 +122,16 @@ impl Porter {
         permit: OwnedSemaphorePermit,
     ) {
         let (limits, condition) = (self.limits, Arc::clone(&self.condition));
-        let serve = async move |stream, tls, visit| {
+        let serve = async move |stream, tls, visit, seat| {
             let _open = condition.traffic.connect();
-            connection::serve(stream, tls, limits, visit, drain).await;
+            connection::serve(stream, tls, limits, visit, seat, drain).await;
             drop(permit);
         };
         if tls.is_some() {
-            drop(tokio::spawn(serve(stream, tls, self.visit(origin, false, None))));
+            drop(tokio::spawn(serve(stream, tls, self.visit(origin, false, None), None)));
         } else {
             let visit = self.visit(origin, false, Some(self.workers.shared()));
-            self.workers.spawn(stream, move |stream| serve(stream, None, visit));
+            self.workers.spawn(stream, move |stream, seat| serve(stream, None, visit, Some(seat)));
         }
     }
 

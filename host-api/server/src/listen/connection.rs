@@ -1,22 +1,26 @@
 //! One connection, from its first byte to its last.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use axum::BoxError;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use verdict::core::time::Timestamp;
 
 use super::drain::{Drain, Stage};
-use super::guard::{Guard, Limits, Protocol};
+use super::guard::{Guard, Limits, Protocol, Pulse};
 use super::stream::Stream;
 use super::tls::{self, Leaf, Tls};
 use super::visit::Visit;
+use super::workers::Seat;
 use crate::access;
 
 /// What is kept of a connection until it is read, in bytes; also the longest head of a request.
@@ -37,14 +41,22 @@ const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a connection that is one too many may take to hear so.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Serves a connection until it ends; in TLS, where there is some to speak.
-pub(super) async fn serve(stream: Stream, tls: Option<Arc<Tls>>, limits: Limits, visit: Visit, drain: Drain) {
+/// Serves a connection until it ends; in TLS, where there is some to speak; on threads that share it, where it has no
+/// seat on one of its own.
+pub(super) async fn serve(
+    stream: Stream,
+    tls: Option<Arc<Tls>>,
+    limits: Limits,
+    visit: Visit,
+    seat: Option<Seat>,
+    drain: Drain,
+) {
     let is_beyond = visit.is_beyond;
     let served = async {
         match (stream, tls) {
             (Stream::Tcp(stream), Some(tls)) => Box::pin(greet(stream, &tls, limits, visit, drain)).await,
             (stream, _) => {
-                speak(Guard::new(stream, limits, Arc::clone(&visit.pulse)), visit, None, drain).await
+                speak(Guard::new(stream, limits, Arc::clone(&visit.pulse)), visit, seat, None, drain).await
             }
         }
     };
@@ -86,7 +98,7 @@ async fn greet(stream: TcpStream, tls: &Tls, limits: Limits, mut visit: Visit, d
     if is_http2 {
         guard.speaks_http2();
     }
-    speak(guard, visit, until, drain).await;
+    speak(guard, visit, None, until, drain).await;
 }
 
 /// Returns when a connection is to end: when the server has stopped that far, or its certificate counts no more.
@@ -100,7 +112,13 @@ async fn over(drain: &mut Drain, stage: Stage, until: Option<Timestamp>) {
     }
 }
 
-async fn speak(mut guard: Guard<Stream>, visit: Visit, until: Option<Timestamp>, mut drain: Drain) {
+async fn speak(
+    mut guard: Guard<Stream>,
+    visit: Visit,
+    seat: Option<Seat>,
+    until: Option<Timestamp>,
+    mut drain: Drain,
+) {
     let visit = Arc::new(visit);
     let early = tokio::select! {
         biased;
@@ -114,15 +132,21 @@ async fn speak(mut guard: Guard<Stream>, visit: Visit, until: Option<Timestamp>,
         None => guard.protocol().await,
     };
     match protocol {
-        Ok(Some(Protocol::Http1)) => http1(guard, visit, until, drain).await,
+        Ok(Some(Protocol::Http1)) => http1(guard, visit, seat, until, drain).await,
         Ok(Some(Protocol::Http2)) => Box::pin(http2_on_shared(guard, visit, until, drain)).await,
         Ok(None) => {}
         Err(error) => tracing::debug!(%error, "a connection ended before its first request"),
     }
 }
 
-async fn http1(mut guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>, mut drain: Drain) {
-    if visit.shared.is_some() {
+async fn http1(
+    mut guard: Guard<Stream>,
+    visit: Arc<Visit>,
+    seat: Option<Seat>,
+    until: Option<Timestamp>,
+    drain: Drain,
+) {
+    if seat.is_some() {
         guard.gives_way(WAY_TIME_MAX);
     }
     let pulse = Arc::clone(&visit.pulse);
@@ -131,21 +155,72 @@ async fn http1(mut guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timest
     builder.timer(TokioTimer::new()).header_read_timeout(None);
     builder.max_buf_size(HTTP1_BUFFER_BYTES_MAX).keep_alive(!visit.is_beyond);
     let service = service_fn(move |request| Arc::clone(&visit).answer(request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(guard), service));
-    let mut turns = poll_fn(|context| {
-        pulse.turn();
-        connection.as_mut().poll(context)
-    });
-    let ended = tokio::select! {
-        // What has come is read first: it is not to be lost.
-        biased;
-        ended = &mut turns => ended,
-        () = over(&mut drain, Stage::Last, until) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let connection = builder.serve_connection(TokioIo::new(guard), service);
+    Ride { connection, pulse, until, drain }.serve(seat).await;
+}
+
+/// A connection in HTTP/1.1 that may change its thread.
+struct Ride<S: HttpService<Incoming>> {
+    connection: http1::Connection<TokioIo<Guard<Stream>>, S>,
+    pulse: Arc<Pulse>,
+    until: Option<Timestamp>,
+    drain: Drain,
+}
+
+impl<S> Ride<S>
+where
+    S: HttpService<Incoming, Future: Send, ResBody: Body<Data: Send, Error: Into<BoxError>> + Send>
+        + Send
+        + 'static,
+{
+    /// Serves it here, and then wherever it goes.
+    async fn serve(self, seat: Option<Seat>) {
+        let mut next = self.until_it_moves(seat).await;
+        while let Some((ride, seat)) = next {
+            let mut there = JoinSet::new();
+            let runtime = seat.runtime().clone();
+            there.spawn_on(ride.until_it_moves(Some(seat)), &runtime);
+            next = there.join_next().await.and_then(Result::ok).flatten();
         }
-    };
-    log(ended);
+    }
+
+    /// Serves it until it ends, or another thread is to have it.
+    async fn until_it_moves(mut self, mut seat: Option<Seat>) -> Option<(Self, Seat)> {
+        let Self { connection, pulse, until, drain } = &mut self;
+        let mut answered = pulse.between();
+        let mut turns = poll_fn(|context| {
+            pulse.turn();
+            if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(context) {
+                return Poll::Ready(Err(ended));
+            }
+            // With a request under way what it waits for may belong to this thread.
+            let now = pulse.between();
+            if now.is_none() || now == answered {
+                return Poll::Pending;
+            }
+            answered = now;
+            seat.as_mut().and_then(Seat::answered).map_or(Poll::Pending, |next| Poll::Ready(Ok(next)))
+        });
+        let ended = tokio::select! {
+            // What has come is read first: it is not to be lost.
+            biased;
+            turn = &mut turns => turn,
+            () = over(drain, Stage::Last, *until) => {
+                Pin::new(&mut *connection).graceful_shutdown();
+                Err(connection.await)
+            }
+        };
+        match ended {
+            Ok(next) => {
+                pulse.moves();
+                Some((self, next))
+            }
+            Err(ended) => {
+                log(ended);
+                None
+            }
+        }
+    }
 }
 
 /// Serves HTTP/2 where its requests, which are many at a time, have all threads.
@@ -189,5 +264,98 @@ async fn http2(guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>
 fn log(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::thread::{self, ThreadId};
+
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Bytes;
+    use hyper::{Request, Response};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::sync::mpsc;
+
+    use super::super::drain::Stopping;
+    use super::super::workers::Workers;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Serves a connection that says what it was sent; and tells on which thread each was answered.
+    fn serve(
+        workers: &Workers,
+        stream: UnixStream,
+        idle: Duration,
+        drain: Drain,
+    ) -> mpsc::UnboundedReceiver<ThreadId> {
+        let (tell, threads) = mpsc::unbounded_channel();
+        workers.spawn(Stream::Unix(stream), async move |stream, seat| {
+            let pulse = Arc::new(Pulse::default());
+            let limits = Limits { head: PATIENCE, idle, write: PATIENCE };
+            let mut guard = Guard::new(stream, limits, Arc::clone(&pulse));
+            guard.gives_way(WAY_TIME_MAX);
+            let beats = Arc::clone(&pulse);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (beats, tell) = (Arc::clone(&beats), tell.clone());
+                async move {
+                    let _under_way = beats.begin();
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    let _ = tell.send(thread::current().id());
+                    Ok::<_, Infallible>(Response::new(Full::<Bytes>::new(body)))
+                }
+            });
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(guard), service);
+            Ride { connection, pulse, until: None, drain }.serve(Some(seat)).await;
+        });
+        threads
+    }
+
+    fn request(number: usize) -> Vec<u8> {
+        let body = format!("question {number:04}");
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
+    }
+
+    /// The body of the next answer.
+    async fn answer(client: &mut UnixStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(tokio::time::timeout(PATIENCE, client.read_u8()).await.unwrap().unwrap());
+        }
+        let mut body = [0; 13];
+        client.read_exact(&mut body).await.unwrap();
+        String::from_utf8(body.into()).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_asked_on_a_connection_that_changes_its_thread_is_answered_there() {
+        const REQUESTS: usize = 300;
+        let (mut workers, stopping) = (Workers::start(true).unwrap(), Stopping::new());
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let mut threads = serve(&workers, server, Duration::from_millis(200), stopping.drain());
+        let mut last = None;
+        let mut half = Vec::new();
+        for number in 0..REQUESTS {
+            workers.swap_all();
+            // With the rest of it comes the beginning of the next, which is read before and parsed after the change.
+            let (whole, next) = (request(number), request(number + 1));
+            let (rest, next_half) = (&whole[half.len()..], &next[..40]);
+            client
+                .write_all(&[rest, if number + 1 < REQUESTS { next_half } else { &[] }].concat())
+                .await
+                .unwrap();
+            half = next_half.to_vec();
+            assert_eq!(answer(&mut client).await, format!("question {number:04}"));
+            let thread = threads.recv().await;
+            assert_ne!(thread, last, "request {number}");
+            last = thread;
+        }
+        // Its limits of time have come with it.
+        let closed = tokio::time::timeout(PATIENCE, client.read_u8()).await.unwrap();
+        assert!(closed.is_err(), "it was idle for too long");
+        tokio::time::timeout(PATIENCE, workers.are_left()).await.unwrap();
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Pulse {
     turns: AtomicU64,
     /// Whether the request that ended last did so in the turn in which it had begun.
     is_prompt: AtomicBool,
+    /// Whether the connection goes on on another thread, and has not noticed yet.
+    moves: AtomicBool,
 }
 
 /// A request that is under way.
@@ -57,6 +59,17 @@ impl Pulse {
         self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The connection goes on on another thread.
+    pub(super) fn moves(&self) {
+        self.moves.store(true, Ordering::Relaxed);
+    }
+
+    /// How many requests ended; none while one is under way.
+    pub(super) fn between(&self) -> Option<u64> {
+        let ended = self.ended.load(Ordering::Relaxed);
+        (self.begun.load(Ordering::Relaxed) == ended).then_some(ended)
+    }
+
     pub(super) fn begin(&self) -> Beat<'_> {
         self.begun.fetch_add(1, Ordering::Relaxed);
         Beat { pulse: self, turn: self.turns.load(Ordering::Relaxed) }
@@ -69,6 +82,15 @@ impl Drop for Beat<'_> {
         pulse.is_prompt.store(pulse.turns.load(Ordering::Relaxed) == *turn, Ordering::Relaxed);
         pulse.ended.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Bytes that belong to a runtime.
+pub(super) trait Settle {
+    /// Makes them belong to the one that this is called in.
+    ///
+    /// # Errors
+    /// When the system refuses: they belong where they did then, and work all the same.
+    fn settle(&mut self) -> io::Result<()>;
 }
 
 /// What the other side speaks.
@@ -126,7 +148,7 @@ pub(super) struct Guard<T> {
     way: Option<Way>,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
+impl<T: AsyncRead + AsyncWrite + Settle + Unpin> Guard<T> {
     pub(super) fn new(io: T, limits: Limits, pulse: Arc<Pulse>) -> Self {
         Self {
             io,
@@ -226,6 +248,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
     }
 
     fn poll_io(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.pulse.moves.load(Ordering::Relaxed) {
+            self.settle();
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
         if read.is_ready() {
@@ -241,6 +266,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
                 ready!(self.poll_alarm(until, context));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
+        }
+    }
+
+    /// Whatever belongs to the thread that had it comes here.
+    #[cold]
+    fn settle(&mut self) {
+        self.pulse.moves.store(false, Ordering::Relaxed);
+        self.alarm = None;
+        if let Err(error) = self.io.settle() {
+            tracing::debug!(%error, "a connection is woken by the thread that had it");
         }
     }
 
@@ -327,7 +362,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Guard<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<T> {
+impl<T: AsyncRead + AsyncWrite + Settle + Unpin> AsyncRead for Guard<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -345,7 +380,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
+impl<T: AsyncRead + AsyncWrite + Settle + Unpin> AsyncWrite for Guard<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -394,13 +429,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net;
     use std::task::Waker;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::net::UnixStream;
+    use tokio::runtime::Builder;
 
+    use super::super::stream::Stream;
     use super::*;
 
     const LONG: Duration = Duration::from_secs(9);
+    impl Settle for DuplexStream {
+        fn settle(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     const LIMITS: Limits = Limits { head: LONG, idle: LONG, write: LONG };
 
     fn guard() -> (Guard<DuplexStream>, Arc<Pulse>, DuplexStream) {
@@ -474,5 +520,32 @@ mod tests {
         let (wrote, _) = tokio::time::timeout(LONG, both).await.unwrap();
         wrote.unwrap();
         assert_eq!(&read, b"answer");
+    }
+
+    #[test]
+    fn a_connection_that_moves_needs_nothing_of_the_thread_that_had_it() {
+        let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+        let (near, mut far) = net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let pulse = Arc::new(Pulse::default());
+        let limits = Limits { head: Duration::from_millis(300), ..LIMITS };
+        let first = runtime();
+        let mut guard = first.block_on(async {
+            let stream = Stream::Unix(UnixStream::from_std(near).unwrap());
+            let mut guard = Guard::new(stream, limits, Arc::clone(&pulse));
+            let read = tokio::time::timeout(Duration::from_millis(10), guard.read_u8()).await;
+            assert!(read.is_err(), "nothing has come");
+            guard
+        });
+        pulse.moves();
+        drop(first);
+        runtime().block_on(async {
+            let written = tokio::task::spawn_blocking(move || far.write_all(b"!").map(|()| far));
+            let read = tokio::time::timeout(LONG, guard.read_u8()).await.unwrap();
+            assert_eq!(read.unwrap(), b'!');
+            let _far = written.await.unwrap().unwrap();
+            let late = tokio::time::timeout(LONG, guard.read_u8()).await.unwrap();
+            assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        });
     }
 }

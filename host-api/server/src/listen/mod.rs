@@ -5,6 +5,7 @@
 
 mod accept;
 mod address;
+mod balance;
 mod bind;
 mod condition;
 mod connection;

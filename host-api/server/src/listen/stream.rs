@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::net;
+use std::os::fd::AsFd;
 use std::os::unix;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,6 +10,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
+
+use super::guard::Settle;
 
 /// The bytes of a connection, as HTTP has them.
 #[derive(Debug)]
@@ -67,6 +70,18 @@ impl Stream {
             Leaving::Tcp(io) => TcpStream::from_std(io).map(Self::Tcp),
             Leaving::Unix(io) => UnixStream::from_std(io).map(Self::Unix),
         }
+    }
+}
+
+impl Settle for Stream {
+    /// Another handle of the same socket: what this is part of need not give it up. One in TLS never moves.
+    fn settle(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(io) => *io = TcpStream::from_std(io.as_fd().try_clone_to_owned()?.into())?,
+            Self::Unix(io) => *io = UnixStream::from_std(io.as_fd().try_clone_to_owned()?.into())?,
+            Self::Tls(_) => return Err(io::ErrorKind::Unsupported.into()),
+        }
+        Ok(())
     }
 }
 

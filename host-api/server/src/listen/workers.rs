@@ -1,45 +1,90 @@
 //! Threads that each have connections of their own, with whatever is asked on them.
 //!
 //! Where threads share their connections, each that finds something to do wakes another one to help it: for decisions,
-//! which take microseconds, that cost a tenth of the answers. Here a connection stays where it began, as in Envoy and
-//! nginx, and its thread on a core. Left to the scheduler, two busy threads share one core for a while beside one that is
+//! which take microseconds, that cost a tenth of the answers. Here a connection stays on a thread, as in Envoy and
+//! nginx, until that cannot keep up (`balance`), and the thread on a core. Left to the scheduler, two busy threads share one core for a while beside one that is
 //! half idle, in turns of milliseconds in which all connections of one of them wait: that was nine tenths of the p99.
 //! What may take long goes to threads that share it: evaluations with much fuel, batches, administration.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::stream::Stream;
 
 /// The threads of a server.
 #[derive(Debug)]
 pub(super) struct Workers {
-    all: Vec<Worker>,
+    all: Vec<Arc<Worker>>,
     /// The threads that share what they do.
     shared: Handle,
+    /// When this is dropped the threads end, with whatever they still do: that was waited for as long as it may take.
+    _until: Vec<oneshot::Sender<()>>,
+    /// What shares out connections anew.
+    _balance: JoinSet<()>,
 }
 
+/// A thread that has connections of its own.
 #[derive(Debug)]
-struct Worker {
+pub(super) struct Worker {
     /// Its own, of one thread.
     runtime: Handle,
-    connections: Arc<AtomicUsize>,
-    /// When this is dropped the thread ends, with whatever it still does: that was waited for as long as it may take.
-    _until: oneshot::Sender<()>,
+    thread: Arc<OnceLock<Pid>>,
+    connections: AtomicUsize,
+    /// How often it was looked at, and on how many connections something was answered since.
+    looks: AtomicUsize,
+    asked: AtomicUsize,
+    /// How many of its connections are to go.
+    leaving: AtomicUsize,
+    /// Where they go.
+    to: Mutex<Weak<Worker>>,
 }
 
-/// A connection that a worker has, until it is dropped.
-struct Held(Arc<AtomicUsize>);
+/// Where a connection is served. It counts there until this is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    worker: Arc<Worker>,
+    /// When something was answered on it, in looks at the thread.
+    answered: usize,
+}
 
-impl Drop for Held {
+impl Seat {
+    fn new(worker: Arc<Worker>) -> Self {
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        Self { worker, answered: 0 }
+    }
+
+    /// Where its connection is served.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.worker.runtime
+    }
+
+    /// Something was answered on the connection. Returns a seat on another thread, if one is to leave this.
+    pub(super) fn answered(&mut self) -> Option<Self> {
+        let Worker { looks, asked, leaving, to, .. } = &*self.worker;
+        let look = looks.load(Ordering::Relaxed);
+        if self.answered != look {
+            self.answered = look;
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+        // Seldom anything else.
+        if leaving.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        leaving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1)).ok()?;
+        to.lock().unwrap_or_else(PoisonError::into_inner).upgrade().map(Self::new)
+    }
+}
+
+impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.worker.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -53,7 +98,12 @@ impl Workers {
         let count = shared.metrics().num_workers();
         let cores = if keeps_cores { Core::of_each(count) } else { Vec::new() };
         let all = (0..count).map(|number| Worker::start(cores.get(number).copied()));
-        Ok(Self { all: all.collect::<io::Result<_>>()?, shared })
+        let (all, until): (Vec<_>, Vec<_>) = all.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+        let mut balance = JoinSet::new();
+        if count > 1 {
+            balance.spawn_on(super::balance::balance(all.clone()), &shared);
+        }
+        Ok(Self { all, shared, _until: until, _balance: balance })
     }
 
     /// Where to do what may take long.
@@ -65,24 +115,22 @@ impl Workers {
     pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(
         &self,
         stream: Stream,
-        serve: impl FnOnce(Stream) -> F + Send + 'static,
+        serve: impl FnOnce(Stream, Seat) -> F + Send + 'static,
     ) {
-        let fewest = self.all.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
+        let fewest = self.all.iter().min_by_key(|worker| worker.connections());
         let Some(worker) = fewest else { return };
-        worker.connections.fetch_add(1, Ordering::Relaxed);
-        let held = Held(Arc::clone(&worker.connections));
+        let seat = Seat::new(Arc::clone(worker));
         drop(worker.runtime.spawn(async move {
             match stream.leave().and_then(Stream::arrive) {
-                Ok(stream) => serve(stream).await,
+                Ok(stream) => serve(stream, seat).await,
                 Err(error) => tracing::warn!(%error, "a connection could not be served"),
             }
-            drop(held);
         }));
     }
 }
 
 impl Worker {
-    fn start(core: Option<Core>) -> io::Result<Self> {
+    fn start(core: Option<Core>) -> io::Result<(Arc<Self>, oneshot::Sender<()>)> {
         let mut builder = Builder::new_current_thread();
         builder.enable_all();
         if let Some(core) = core {
@@ -92,7 +140,10 @@ impl Worker {
         let runtime = builder.build()?;
         let handle = runtime.handle().clone();
         let (until, ended) = oneshot::channel();
+        let thread = Arc::new(OnceLock::new());
+        let own = Arc::clone(&thread);
         let serve = move || {
+            let _ = own.set(gettid());
             if let Some(core) = core {
                 keep_to(&core.own);
             }
@@ -100,7 +151,31 @@ impl Worker {
             runtime.shutdown_background();
         };
         thread::Builder::new().name("connections".to_owned()).spawn(serve)?;
-        Ok(Self { runtime: handle, connections: Arc::default(), _until: until })
+        let (connections, looks, asked, leaving, to) = Default::default();
+        Ok((Arc::new(Self { runtime: handle, thread, connections, looks, asked, leaving, to }), until))
+    }
+
+    /// The thread, once it runs.
+    pub(super) fn thread(&self) -> Option<Pid> {
+        self.thread.get().copied()
+    }
+
+    /// How many connections it has.
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// On how many connections something was answered since the last look. None is to go any more.
+    pub(super) fn look(&self) -> usize {
+        self.leaving.store(0, Ordering::Relaxed);
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.asked.swap(0, Ordering::Relaxed)
+    }
+
+    /// So many of its connections, the next that something is answered on, are to go to another one.
+    pub(super) fn give(&self, count: usize, to: &Arc<Self>) {
+        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(to);
+        self.leaving.store(count, Ordering::Relaxed);
     }
 }
 
@@ -144,8 +219,25 @@ mod tests {
 
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
+    impl Workers {
+        /// Whatever is answered next leaves its thread, and nothing else does.
+        pub(in super::super) fn swap_all(&mut self) {
+            self._balance.abort_all();
+            for (from, to) in self.all.iter().zip(self.all.iter().cycle().skip(1)) {
+                from.give(1, to);
+            }
+        }
+
+        /// Returns when they have no connections.
+        pub(in super::super) async fn are_left(&self) {
+            while counts(self).iter().any(|count| *count > 0) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     fn counts(workers: &Workers) -> Vec<usize> {
-        workers.all.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).collect()
+        workers.all.iter().map(|worker| worker.connections()).collect()
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -155,7 +247,7 @@ mod tests {
         for _ in 0..7 {
             let (client, stream) = UnixStream::pair().unwrap();
             let served = Arc::clone(&served);
-            workers.spawn(Stream::Unix(stream), async move |stream| {
+            workers.spawn(Stream::Unix(stream), async move |stream, _seat| {
                 let Stream::Unix(mut stream) = stream else { unreachable!() };
                 assert_eq!(stream.read_u8().await.unwrap(), 7);
                 served.add_permits(1);
@@ -169,12 +261,7 @@ mod tests {
         let all = tokio::time::timeout(PATIENCE, served.acquire_many(7)).await;
         assert!(all.is_ok(), "all are served");
         drop(clients);
-        let ended = async {
-            while counts(&workers) != [0, 0, 0] {
-                tokio::task::yield_now().await;
-            }
-        };
-        assert!(tokio::time::timeout(PATIENCE, ended).await.is_ok(), "all have ended");
+        assert!(tokio::time::timeout(PATIENCE, workers.are_left()).await.is_ok(), "all have ended");
     }
     /// The cores that the threads of so many workers keep to, and those of threads that they begin.
     fn cores(workers: usize, keeps_cores: bool) -> (Vec<CpuSet>, Vec<CpuSet>) {
