@@ -12,7 +12,7 @@ use verdict_tests::server::{Server, Site};
 
 use crate::figures::Figures;
 use crate::wrk::{Load, Wrk, median};
-use crate::{INPUT, POLICY, bare, cerbos, opa};
+use crate::{INPUT, POLICY, bare, cerbos, opa, uneven};
 
 /// The rounds take turns, so that a machine that changes its speed does it to all; the median of the rounds counts.
 const ROUNDS: usize = 3;
@@ -111,6 +111,13 @@ pub(crate) fn measure(figures: &mut Figures, wrk: &Wrk, seconds: u64) {
     }
     syncs.sort_unstable();
     figures.add("http.decide.logged.fdatasync.p50", syncs[syncs.len() / 2].as_secs_f64() * 1e6, "µs");
+    uneven::measure(
+        figures,
+        wrk,
+        &servers.plain.address,
+        &format!("http://{}", decide(&servers.plain)),
+        seconds,
+    );
     note(figures);
 }
 

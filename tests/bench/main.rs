@@ -18,6 +18,7 @@ mod process;
 mod registry;
 mod rounds;
 mod scaling;
+mod uneven;
 mod wrk;
 
 use std::path::PathBuf;
