@@ -271,6 +271,7 @@ fn log(ended: hyper::Result<()>) {
 mod tests {
     use std::convert::Infallible;
     use std::thread::{self, ThreadId};
+    use std::time::Instant;
 
     use http_body_util::{BodyExt, Full};
     use hyper::body::Bytes;
@@ -284,18 +285,19 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+    const IDLE: Duration = Duration::from_millis(200);
 
-    /// Serves a connection that says what it was sent; and tells on which thread each was answered.
+    /// Serves a connection that says what it was sent, after that much work; and tells on which thread each was answered.
     fn serve(
         workers: &Workers,
         stream: UnixStream,
-        idle: Duration,
+        work: Duration,
         drain: Drain,
     ) -> mpsc::UnboundedReceiver<ThreadId> {
         let (tell, threads) = mpsc::unbounded_channel();
         workers.spawn(Stream::Unix(stream), async move |stream, seat| {
             let pulse = Arc::new(Pulse::default());
-            let limits = Limits { head: PATIENCE, idle, write: PATIENCE };
+            let limits = Limits { head: PATIENCE, idle: IDLE, write: PATIENCE };
             let mut guard = Guard::new(stream, limits, Arc::clone(&pulse));
             guard.gives_way(WAY_TIME_MAX);
             let beats = Arc::clone(&pulse);
@@ -304,6 +306,10 @@ mod tests {
                 async move {
                     let _under_way = beats.begin();
                     let body = request.into_body().collect().await.unwrap().to_bytes();
+                    let began = Instant::now();
+                    while began.elapsed() < work {
+                        std::hint::spin_loop();
+                    }
                     let _ = tell.send(thread::current().id());
                     Ok::<_, Infallible>(Response::new(Full::<Bytes>::new(body)))
                 }
@@ -335,7 +341,7 @@ mod tests {
         const REQUESTS: usize = 300;
         let (mut workers, stopping) = (Workers::start(true).unwrap(), Stopping::new());
         let (mut client, server) = UnixStream::pair().unwrap();
-        let mut threads = serve(&workers, server, Duration::from_millis(200), stopping.drain());
+        let mut threads = serve(&workers, server, Duration::ZERO, stopping.drain());
         let mut last = None;
         let mut half = Vec::new();
         for number in 0..REQUESTS {
@@ -357,5 +363,36 @@ mod tests {
         let closed = tokio::time::timeout(PATIENCE, client.read_u8()).await.unwrap();
         assert!(closed.is_err(), "it was idle for too long");
         tokio::time::timeout(PATIENCE, workers.are_left()).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_that_keep_one_thread_busy_end_on_two() {
+        if std::fs::read_to_string("/proc/self/schedstat").is_err() {
+            eprintln!("skipped: the system does not say how busy threads are");
+            return;
+        }
+        let (workers, stopping) = (Workers::start(true).unwrap(), Stopping::new());
+        let mut pairs = Vec::new();
+        // The first and the third have the same thread.
+        for _ in 0..3 {
+            let (client, server) = UnixStream::pair().unwrap();
+            let threads = serve(&workers, server, Duration::from_millis(10), stopping.drain());
+            pairs.push((client, threads));
+        }
+        let began = Instant::now();
+        loop {
+            let [first, _, third] = &mut pairs[..] else { unreachable!() };
+            let ask = async |(client, threads): &mut (UnixStream, mpsc::UnboundedReceiver<ThreadId>)| {
+                client.write_all(&request(0)).await.unwrap();
+                answer(client).await;
+                threads.recv().await.unwrap()
+            };
+            let (first, third) = tokio::join!(ask(first), ask(third));
+            if first != third {
+                break;
+            }
+            // Other tests may keep the other core busy, until they end.
+            assert!(began.elapsed() < 3 * PATIENCE, "nobody moved");
+        }
     }
 }
