@@ -53,7 +53,7 @@ struct Times {
 impl Times {
     /// None where the system does not count that.
     fn of(worker: &Worker) -> Option<Self> {
-        let thread = worker.thread()?.as_raw_pid();
+        let thread = worker.thread().as_raw_pid();
         Self::parse(&fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?)
     }
 

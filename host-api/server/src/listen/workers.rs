@@ -1,14 +1,15 @@
 //! Threads that each have connections of their own, with whatever is asked on them.
 //!
 //! Where threads share their connections, each that finds something to do wakes another one to help it: for decisions,
-//! which take microseconds, that cost a tenth of the answers. Here a connection stays on a thread, as in Envoy and
-//! nginx, until that cannot keep up (`balance`), and the thread on a core. Left to the scheduler, two busy threads share one core for a while beside one that is
-//! half idle, in turns of milliseconds in which all connections of one of them wait: that was nine tenths of the p99.
-//! What may take long goes to threads that share it: evaluations with much fuel, batches, administration.
+//! which take microseconds, that cost a tenth of the answers. Here a connection stays on a thread, as in Envoy and nginx,
+//! until that cannot keep up (`balance`), and the thread on a core. Left to the scheduler, two busy threads share one core
+//! for a while beside one that is half idle, in turns of milliseconds in which all connections of one of them wait: that
+//! was nine tenths of the p99. What may take long goes to threads that share it: evaluations with much fuel, batches,
+//! administration.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread;
 
 use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
@@ -35,7 +36,7 @@ pub(super) struct Workers {
 pub(super) struct Worker {
     /// Its own, of one thread.
     runtime: Handle,
-    thread: Arc<OnceLock<Pid>>,
+    thread: Pid,
     connections: AtomicUsize,
     /// How often it was looked at, and on how many connections something was answered since.
     looks: AtomicUsize,
@@ -140,10 +141,9 @@ impl Worker {
         let runtime = builder.build()?;
         let handle = runtime.handle().clone();
         let (until, ended) = oneshot::channel();
-        let thread = Arc::new(OnceLock::new());
-        let own = Arc::clone(&thread);
+        let (begun, thread) = mpsc::sync_channel(1);
         let serve = move || {
-            let _ = own.set(gettid());
+            let _ = begun.send(gettid());
             if let Some(core) = core {
                 keep_to(&core.own);
             }
@@ -151,13 +151,14 @@ impl Worker {
             runtime.shutdown_background();
         };
         thread::Builder::new().name("connections".to_owned()).spawn(serve)?;
+        let thread = thread.recv().map_err(io::Error::other)?;
         let (connections, looks, asked, leaving, to) = Default::default();
         Ok((Arc::new(Self { runtime: handle, thread, connections, looks, asked, leaving, to }), until))
     }
 
-    /// The thread, once it runs.
-    pub(super) fn thread(&self) -> Option<Pid> {
-        self.thread.get().copied()
+    /// The thread, as the system knows it.
+    pub(super) const fn thread(&self) -> Pid {
+        self.thread
     }
 
     /// How many connections it has.
