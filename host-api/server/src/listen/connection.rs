@@ -270,11 +270,12 @@ fn log(ended: hyper::Result<()>) {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::task::{Context, ready};
     use std::thread::{self, ThreadId};
     use std::time::Instant;
 
     use http_body_util::{BodyExt, Full};
-    use hyper::body::Bytes;
+    use hyper::body::{Bytes, Frame};
     use hyper::{Request, Response};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
@@ -287,7 +288,29 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
     const IDLE: Duration = Duration::from_millis(200);
 
-    /// Serves a connection that says what it was sent, after that much work; and tells on which thread each was answered.
+    /// Serves a connection on one of the threads, and then wherever it goes.
+    fn ride<S>(
+        workers: &Workers,
+        stream: UnixStream,
+        drain: Drain,
+        service: impl FnOnce(Arc<Pulse>) -> S + Send + 'static,
+    ) where
+        S: HttpService<Incoming, Future: Send, ResBody: Body<Data: Send, Error: Into<BoxError>> + Send>
+            + Send
+            + 'static,
+    {
+        workers.spawn(Stream::Unix(stream), async move |stream, seat| {
+            let pulse = Arc::new(Pulse::default());
+            let limits = Limits { head: PATIENCE, idle: IDLE, write: PATIENCE };
+            let mut guard = Guard::new(stream, limits, Arc::clone(&pulse));
+            guard.gives_way(WAY_TIME_MAX);
+            let service = service(Arc::clone(&pulse));
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(guard), service);
+            Ride { connection, pulse, until: None, drain }.serve(Some(seat)).await;
+        });
+    }
+
+    /// One that says what it was sent, after that much work; and tells on which thread each was answered.
     fn serve(
         workers: &Workers,
         stream: UnixStream,
@@ -295,13 +318,8 @@ mod tests {
         drain: Drain,
     ) -> mpsc::UnboundedReceiver<ThreadId> {
         let (tell, threads) = mpsc::unbounded_channel();
-        workers.spawn(Stream::Unix(stream), async move |stream, seat| {
-            let pulse = Arc::new(Pulse::default());
-            let limits = Limits { head: PATIENCE, idle: IDLE, write: PATIENCE };
-            let mut guard = Guard::new(stream, limits, Arc::clone(&pulse));
-            guard.gives_way(WAY_TIME_MAX);
-            let beats = Arc::clone(&pulse);
-            let service = service_fn(move |request: Request<Incoming>| {
+        ride(workers, stream, drain, move |beats| {
+            service_fn(move |request: Request<Incoming>| {
                 let (beats, tell) = (Arc::clone(&beats), tell.clone());
                 async move {
                     let _under_way = beats.begin();
@@ -313,11 +331,58 @@ mod tests {
                     let _ = tell.send(thread::current().id());
                     Ok::<_, Infallible>(Response::new(Full::<Bytes>::new(body)))
                 }
-            });
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(guard), service);
-            Ride { connection, pulse, until: None, drain }.serve(Some(seat)).await;
+            })
         });
         threads
+    }
+
+    /// A body that comes bit by bit, each the thread that it came on.
+    struct Slow {
+        left: usize,
+        next: Pin<Box<tokio::time::Sleep>>,
+    }
+
+    impl Body for Slow {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let Some(left) = self.left.checked_sub(1) else { return Poll::Ready(None) };
+            ready!(self.next.as_mut().poll(context));
+            self.next.as_mut().reset(tokio::time::Instant::now() + Duration::from_millis(5));
+            self.left = left;
+            let text = format!("{left} on {:?};", thread::current().id());
+            Poll::Ready(Some(Ok(Frame::data(text.into()))))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_answer_that_is_still_coming_comes_from_where_its_connection_went() {
+        const BITS: usize = 20;
+        let (mut workers, stopping) = (Workers::start(true).unwrap(), Stopping::new());
+        let (mut client, server) = UnixStream::pair().unwrap();
+        ride(&workers, server, stopping.drain(), |beats| {
+            service_fn(move |_: Request<Incoming>| {
+                let _under_way = beats.begin();
+                let next = Box::pin(tokio::time::sleep(Duration::ZERO));
+                let here = format!("{:?}", thread::current().id());
+                let response = Response::builder().header("begun-on", here);
+                async { Ok::<_, Infallible>(response.body(Slow { left: BITS, next }).unwrap()) }
+            })
+        });
+        workers.swap_all();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        tokio::time::timeout(PATIENCE, client.read_to_string(&mut text)).await.unwrap().unwrap();
+        let bits: Vec<_> = text.split(';').filter_map(|bit| bit.lines().last()?.split_once(" on ")).collect();
+        let lefts: Vec<_> = bits.iter().map(|(left, _)| left.parse::<usize>().unwrap()).collect();
+        assert_eq!(lefts, (0..BITS).rev().collect::<Vec<_>>(), "{text}");
+        assert!(text.ends_with("\r\n0\r\n\r\n"), "{text}");
+        let begun_on = text.lines().find_map(|line| line.strip_prefix("begun-on: ")).unwrap();
+        assert!(bits.last().is_some_and(|(_, thread)| *thread != begun_on), "{text}");
     }
 
     fn request(number: usize) -> Vec<u8> {
