@@ -87,11 +87,13 @@ impl Tuner {
         });
         // Other settings may name other files.
         *seen = if self.source.files() == before.0 { before.1 } else { stamps(self.source.as_ref()) };
-        self.condition.config_is_old(read.is_err());
+        let is_old = read.is_err();
         match read {
             Ok(tuning) => self.apply(tuning),
             Err(error) => tracing::error!(error, "the settings were not read again; those before go on"),
         }
+        // Not before: whoever sees that they are new may count on them.
+        self.condition.config_is_old(is_old);
     }
 
     fn apply(&self, tuning: Tuning) {
