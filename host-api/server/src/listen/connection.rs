@@ -279,6 +279,7 @@ mod tests {
     use hyper::{Request, Response};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
+    use tokio::runtime::Handle;
     use tokio::sync::mpsc;
 
     use super::super::drain::Stopping;
@@ -336,7 +337,7 @@ mod tests {
         threads
     }
 
-    /// A body that comes bit by bit, each the thread that it came on.
+    /// A body that comes bit by bit; each says on which thread.
     struct Slow {
         left: usize,
         next: Pin<Box<tokio::time::Sleep>>,
@@ -428,6 +429,37 @@ mod tests {
         let closed = tokio::time::timeout(PATIENCE, client.read_u8()).await.unwrap();
         assert!(closed.is_err(), "it was idle for too long");
         tokio::time::timeout(PATIENCE, workers.are_left()).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_connection_that_moved_does_not_wait_for_the_thread_that_had_it() {
+        let (mut workers, stopping) = (Workers::start(true).unwrap(), Stopping::new());
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let (tell, mut runtimes) = mpsc::unbounded_channel();
+        ride(&workers, server, stopping.drain(), move |beats| {
+            service_fn(move |request: Request<Incoming>| {
+                let _under_way = beats.begin();
+                tell.send(Handle::current()).unwrap();
+                async { Ok::<_, Infallible>(Response::new(request.into_body())) }
+            })
+        });
+        workers.swap_all();
+        client.write_all(&request(0)).await.unwrap();
+        answer(&mut client).await;
+        workers.keep_all();
+        let (blocks, blocked) = tokio::sync::oneshot::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        runtimes.recv().await.unwrap().spawn(async move {
+            blocks.send(()).unwrap();
+            released.recv_timeout(PATIENCE)
+        });
+        blocked.await.unwrap();
+        for number in 1..4 {
+            client.write_all(&request(number)).await.unwrap();
+            let answer = tokio::time::timeout(PATIENCE / 2, answer(&mut client)).await;
+            assert_eq!(answer.unwrap(), format!("question {number:04}"));
+        }
+        release.send(()).unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

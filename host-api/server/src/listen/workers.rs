@@ -229,6 +229,13 @@ mod tests {
             }
         }
 
+        /// Nothing leaves any more.
+        pub(in super::super) fn keep_all(&self) {
+            for worker in &self.all {
+                worker.look();
+            }
+        }
+
         /// Returns when they have no connections.
         pub(in super::super) async fn are_left(&self) {
             while counts(self).iter().any(|count| *count > 0) {
