@@ -8,7 +8,7 @@ CARGO ?= cargo
 COMMAND = -p verdict-cli -p verdict-sdk
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help demo test test-full languages bench lint fuzz tools
+.PHONY: help demo test test-full languages dist bench lint fuzz tools
 
 help:
 	@echo 'make demo        build, sign and serve the policy library, ask real questions (STAY=0: then stop)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test-full   the same with longer crash, property and mutation runs'
 	@echo 'make languages   the policies in other languages that are tested (make test takes those that are built)'
 	@echo 'make lint        formatting, clippy, documentation'
+	@echo 'make dist        target/dist/verdict, the command to install: compiled for what it runs when it answers'
 	@echo 'make bench       figures beside OPA, regorus and Cedar in target/bench/results.json; see tests/bench/README.md'
 	@echo 'make fuzz        libFuzzer on every target for FUZZ_SECONDS (60)'
 
@@ -49,6 +50,9 @@ lint: tools
 	$(CARGO) clippy --manifest-path guest-policies/Cargo.toml --target wasm32-unknown-unknown --workspace --lib --target-dir target/guests --quiet -- -D warnings
 	$(CARGO) clippy --manifest-path tests/bench/policies/Cargo.toml --target wasm32-unknown-unknown --workspace --lib --target-dir target/guests --quiet -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
+
+dist: tools
+	bash tests/bench/dist.sh
 
 bench: tools
 	bash tests/bench/run.sh

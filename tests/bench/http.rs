@@ -129,7 +129,7 @@ pub(crate) fn path() -> String {
     format!("/v1/tenants/default/policies/{POLICY}/decide")
 }
 
-fn batch_path() -> String {
+pub(crate) fn batch_path() -> String {
     format!("/v1/tenants/default/policies/{POLICY}/batch")
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn body() -> String {
 }
 
 /// The same question so many times.
-fn batch_body() -> String {
+pub(crate) fn batch_body() -> String {
     format!(r#"{{"items": [{}]}}"#, vec![body(); BATCH].join(", "))
 }
 

@@ -2,12 +2,13 @@
 //! policy over HTTP beside a bare server, Open Policy Agent and Cerbos. Prints a table and writes `target/bench/results.json`.
 //! README.md says what each figure is.
 //!
-//! Built with --release it takes the `verdict` that was built so too.
+//! It takes the `verdict` that was built in the same profile of cargo.
 
 mod bare;
 mod cache;
 mod cerbos;
 mod cluster;
+mod connection;
 mod figures;
 mod http;
 mod neighbour;
@@ -18,6 +19,7 @@ mod process;
 mod registry;
 mod rounds;
 mod scaling;
+mod train;
 mod uneven;
 mod wrk;
 
@@ -65,6 +67,7 @@ fn main() {
     match arguments.split_first() {
         Some((name, rest)) if name == bare::ARGUMENT => return bare::serve(rest),
         Some((name, rest)) if name == neighbour::ARGUMENT => return neighbour::make_noise(rest),
+        Some((name, _)) if name == train::ARGUMENT => return train::run(),
         _ => {}
     }
     let only = std::env::var("BENCH_ONLY").unwrap_or_default();
@@ -167,10 +170,14 @@ pub(crate) fn data() -> PathBuf {
     root().join("guest-policies/library").join(POLICY).join("data.json")
 }
 
-/// A bench target of a package, built as `verdict` is: with its features of shared dependencies.
+/// A bench target of a package, with the features that shared dependencies have in `verdict`.
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.args(["bench", "--quiet", "-p", "verdict-cli"]).args(arguments).current_dir(root());
+    // Only what is installed has its profile.
+    if let Some(flags) = std::env::var_os("VERDICT_BENCH_FLAGS").filter(|_| !arguments.contains(&"dist")) {
+        command.env_remove(flags);
+    }
     command
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make bench`: gets the client and the peer, builds everything with --release, then measures with nothing compiling
+# `make bench`: gets the client and the peer, builds all as `make dist` does, then measures with nothing compiling
 # beside it. What cannot be had is skipped and said. BENCH_SECONDS (6): how long one load of HTTP lasts.
 # BENCH_ONLY=decide,peers: only some of the parts that README.md lists.
 set -euo pipefail
@@ -83,19 +83,21 @@ if timeout 600 "$cargo" build --quiet --manifest-path guest-policies/Cargo.toml 
 then export VERDICT_BENCH_QUESTIONS=$root/target/test-guests/debug/examples/questions
 else say 'the generator of questions does not build: no figures of gdrive'; fi
 
-say 'building (the first time this compiles and links wasmtime: a quarter of an hour on two cores)'
+# The command and the decisions are built as they are installed. What measures them, and the bare server in it, is linked
+# as a whole, too, but without the profile, which is of `verdict`; the rest neither.
+source tests/bench/dist.sh
+export VERDICT_BENCH_FLAGS=$flags
+say 'building what measures'
 # `-p verdict-cli` everywhere: it gives shared dependencies the same features, so that wasmtime is compiled once.
-# The command and the decisions are linked as a whole, as they are installed (`dist`); the rest is not.
-"$cargo" build --quiet --profile dist -p verdict-cli
 benches=()
 for bench in runtime/engine/benches/*; do
   name=$(basename "$bench" .rs)
   [ "$name" = decide ] || benches+=(--bench "$name")
 done
 "$cargo" bench --quiet --no-run --profile dist -p verdict-cli -p verdict-engine --features verdict-engine/bench --bench decide
-"$cargo" bench --quiet --no-run -p verdict-cli -p verdict-engine --features verdict-engine/bench "${benches[@]}"
-"$cargo" bench --quiet --no-run -p verdict-cli -p verdict-ledger --bench append
-"$cargo" bench --quiet --no-run -p verdict-cli -p verdict --bench load
-"$cargo" build --quiet --profile dist -p verdict-cli -p verdict-tests --bin verdict-bench
+env -u "$flags" "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-engine --features verdict-engine/bench "${benches[@]}"
+env -u "$flags" "$cargo" bench --quiet --no-run -p verdict-cli -p verdict-ledger --bench append
+env -u "$flags" "$cargo" bench --quiet --no-run -p verdict-cli -p verdict --bench load
+env -u "$flags" "$cargo" build --quiet --profile dist -p verdict-cli -p verdict-tests --bin verdict-bench
 timeout 3600 target/dist/verdict-bench
 say 'written: target/bench/results.json, or results-part.json'

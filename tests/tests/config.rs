@@ -362,7 +362,13 @@ fn the_container_file_names_what_there_is() {
         let is_copied = copied.iter().any(|path| member == *path || member.starts_with(&format!("{path}/")));
         assert!(is_copied, "`{member}` of the workspace is not copied");
     }
-    assert!(manifest.contains("[profile.dist]") && file.contains("--profile dist -p verdict-cli"));
+    // What `make` builds there is what is copied out.
+    let (made, build) = ("target/dist/verdict", root().join("tests/bench/dist.sh"));
+    let build = std::fs::read_to_string(build).unwrap();
+    assert!(manifest.contains("[profile.dist]") && build.contains("--profile dist -p verdict-cli"));
+    assert!(file.contains("\nRUN make dist\n") && file.contains(&format!("/src/{made} ")));
+    let dry = Command::new("make").args(["--dry-run", "dist"]).current_dir(root()).output().unwrap();
+    assert!(String::from_utf8_lossy(&dry.stdout).contains("bash tests/bench/dist.sh"), "{dry:?}");
     assert_eq!(of("USER").next().unwrap(), &["65532:65532"]);
     let runs =
         of("ENTRYPOINT").chain(of("CMD")).flatten().map(|word| word.trim_matches(['[', ']', '"', ',']));
