@@ -56,6 +56,10 @@ pub(super) async fn serve(
         match (stream, tls) {
             (Stream::Tcp(stream), Some(tls)) => Box::pin(greet(stream, &tls, limits, visit, drain)).await,
             (stream, _) => {
+                if seat.is_some() {
+                    // From where it was accepted.
+                    visit.pulse.moves();
+                }
                 speak(Guard::new(stream, limits, Arc::clone(&visit.pulse)), visit, seat, None, drain).await
             }
         }
@@ -226,14 +230,9 @@ where
 /// Serves HTTP/2 where its requests, which are many at a time, have all threads.
 async fn http2_on_shared(guard: Guard<Stream>, visit: Arc<Visit>, until: Option<Timestamp>, drain: Drain) {
     let Some(shared) = visit.shared.clone() else { return http2(guard, visit, until, drain).await };
-    let served = async move {
-        match guard.try_map(|stream| stream.leave().and_then(Stream::arrive)) {
-            Ok(guard) => http2(guard, visit, until, drain).await,
-            Err(error) => tracing::warn!(%error, "a connection could not be served"),
-        }
-    };
+    visit.pulse.moves();
     let mut connection = JoinSet::new();
-    connection.spawn_on(served, &shared);
+    connection.spawn_on(http2(guard, visit, until, drain), &shared);
     connection.join_next().await;
 }
 

@@ -199,16 +199,6 @@ impl<T: AsyncRead + AsyncWrite + Settle + Unpin> Guard<T> {
         Poll::Pending
     }
 
-    /// The same, over what the bytes come from elsewhere.
-    ///
-    /// # Errors
-    /// Those of the change.
-    pub(super) fn try_map(mut self, change: impl FnOnce(T) -> io::Result<T>) -> io::Result<Self> {
-        // It belongs to where it was set.
-        self.alarm = None;
-        Ok(Self { io: change(self.io)?, ..self })
-    }
-
     /// Whether nothing was ever read.
     pub(super) fn is_untouched(&self) -> bool {
         self.early.is_empty()

@@ -1,9 +1,7 @@
 //! What a connection is made of.
 
 use std::io::{self, IoSlice};
-use std::net;
 use std::os::fd::AsFd;
-use std::os::unix;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -39,38 +37,6 @@ macro_rules! each {
             }
         }
     };
-}
-
-/// A connection between two runtimes.
-#[derive(Debug)]
-pub(super) enum Leaving {
-    Tcp(net::TcpStream),
-    Unix(unix::net::UnixStream),
-}
-
-impl Stream {
-    /// Leaves the runtime that it is in.
-    ///
-    /// # Errors
-    /// When the system refuses. A connection in TLS stays where it is.
-    pub(super) fn leave(self) -> io::Result<Leaving> {
-        match self {
-            Self::Tcp(io) => io.into_std().map(Leaving::Tcp),
-            Self::Unix(io) => io.into_std().map(Leaving::Unix),
-            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    /// Comes into the runtime that this is called in.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub(super) fn arrive(leaving: Leaving) -> io::Result<Self> {
-        match leaving {
-            Leaving::Tcp(io) => TcpStream::from_std(io).map(Self::Tcp),
-            Leaving::Unix(io) => UnixStream::from_std(io).map(Self::Unix),
-        }
-    }
 }
 
 impl Settle for Stream {

@@ -112,21 +112,16 @@ impl Workers {
         self.shared.clone()
     }
 
-    /// Serves a connection on the thread that has fewest.
+    /// Serves a connection on the thread that has fewest. Its bytes still belong to where it was accepted.
     pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(
         &self,
         stream: Stream,
-        serve: impl FnOnce(Stream, Seat) -> F + Send + 'static,
+        serve: impl FnOnce(Stream, Seat) -> F,
     ) {
         let fewest = self.all.iter().min_by_key(|worker| worker.connections());
         let Some(worker) = fewest else { return };
         let seat = Seat::new(Arc::clone(worker));
-        drop(worker.runtime.spawn(async move {
-            match stream.leave().and_then(Stream::arrive) {
-                Ok(stream) => serve(stream, seat).await,
-                Err(error) => tracing::warn!(%error, "a connection could not be served"),
-            }
-        }));
+        drop(worker.runtime.spawn(serve(stream, seat)));
     }
 }
 
