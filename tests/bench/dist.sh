@@ -8,7 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 set -euo pipefail
 cargo=${CARGO:-cargo}
 
-# Counts what runs, into the file that is named. Fails, having said why, where it cannot.
+# Counts what runs, into a file whose name begins so and ends in what is in it: cargo knows a file by its name only.
+# Fails, having said why, where it cannot.
 count_into() {
   local host=$1 profile=$2 merge train=$PWD/target/train
   merge=$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata
@@ -28,7 +29,8 @@ count_into() {
     unset LLVM_PROFILE_FILE
     timeout 900 "$train/dist/verdict-bench" train
   ) || { echo 'dist: it was not counted' >&2; return 1; }
-  "$merge" merge --output "$profile.new" "$train"/counts/*.profraw && mv "$profile.new" "$profile"
+  "$merge" merge --output "$profile.new" "$train"/counts/*.profraw || return 1
+  mv "$profile.new" "$profile-$(sha256sum <"$profile.new" | cut -c 1-16).profdata"
 }
 
 # Sets the flags that have the compiler use the counts, made where there are none that fit. Their variable is `flags`.
@@ -40,9 +42,15 @@ use_profile() {
     echo 'dist: RUSTFLAGS is set: built with that, and without a profile' >&2
     return
   fi
-  fits=$({ rustc -vV && cat Cargo.lock; } | sha256sum | cut -c 1-16)
-  profile=$PWD/target/profile/$fits.profdata
-  if [ -f "$profile" ] || count_into "$host" "$profile"; then
+  # Cargo takes flags apart at spaces.
+  if [[ $PWD == *[[:space:]]* ]]; then
+    echo 'dist: the path of the checkout has a space: built without a profile' >&2
+    return
+  fi
+  fits=$PWD/target/profile/$({ rustc -vV && cat Cargo.lock; } | sha256sum | cut -c 1-16)
+  compgen -G "$fits*.profdata" >/dev/null || count_into "$host" "$fits" || true
+  profile=$(compgen -G "$fits*.profdata" | head -1 || true)
+  if [ -n "$profile" ]; then
     export "$flags=-Cprofile-use=$profile"
   else
     echo 'dist: built without a profile' >&2

@@ -322,7 +322,7 @@ mod tests {
             service_fn(move |request: Request<Incoming>| {
                 let (beats, tell) = (Arc::clone(&beats), tell.clone());
                 async move {
-                    let _under_way = beats.begin();
+                    let _under_way = Pulse::begin(Arc::clone(&beats));
                     let body = request.into_body().collect().await.unwrap().to_bytes();
                     let began = Instant::now();
                     while began.elapsed() < work {
@@ -366,7 +366,7 @@ mod tests {
         let (mut client, server) = UnixStream::pair().unwrap();
         ride(&workers, server, stopping.drain(), |beats| {
             service_fn(move |_: Request<Incoming>| {
-                let _under_way = beats.begin();
+                let _under_way = Pulse::begin(Arc::clone(&beats));
                 let next = Box::pin(tokio::time::sleep(Duration::ZERO));
                 let here = format!("{:?}", thread::current().id());
                 let response = Response::builder().header("begun-on", here);
@@ -437,7 +437,7 @@ mod tests {
         let (tell, mut runtimes) = mpsc::unbounded_channel();
         ride(&workers, server, stopping.drain(), move |beats| {
             service_fn(move |request: Request<Incoming>| {
-                let _under_way = beats.begin();
+                let _under_way = Pulse::begin(Arc::clone(&beats));
                 tell.send(Handle::current()).unwrap();
                 async { Ok::<_, Infallible>(Response::new(request.into_body())) }
             })

@@ -48,8 +48,8 @@ pub(super) struct Pulse {
 }
 
 /// A request that is under way.
-pub(super) struct Beat<'a> {
-    pulse: &'a Pulse,
+pub(super) struct Beat {
+    pulse: Arc<Pulse>,
     turn: u64,
 }
 
@@ -70,13 +70,14 @@ impl Pulse {
         (self.begun.load(Ordering::Relaxed) == ended).then_some(ended)
     }
 
-    pub(super) fn begin(&self) -> Beat<'_> {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        Beat { pulse: self, turn: self.turns.load(Ordering::Relaxed) }
+    pub(super) fn begin(pulse: Arc<Self>) -> Beat {
+        pulse.begun.fetch_add(1, Ordering::Relaxed);
+        let turn = pulse.turns.load(Ordering::Relaxed);
+        Beat { pulse, turn }
     }
 }
 
-impl Drop for Beat<'_> {
+impl Drop for Beat {
     fn drop(&mut self) {
         let Self { pulse, turn } = self;
         pulse.is_prompt.store(pulse.turns.load(Ordering::Relaxed) == *turn, Ordering::Relaxed);
@@ -455,12 +456,12 @@ mod tests {
         guard.gives_way(LONG);
         for _ in 0..3 {
             pulse.turn();
-            drop(pulse.begin());
+            drop(Pulse::begin(Arc::clone(&pulse)));
             assert!(!writes_at_once(&mut guard));
             assert!(writes_at_once(&mut guard) && writes_at_once(&mut guard), "the rest of it goes on");
         }
         // One that was waited for has been behind the others already.
-        let beat = pulse.begin();
+        let beat = Pulse::begin(Arc::clone(&pulse));
         pulse.turn();
         drop(beat);
         assert!(writes_at_once(&mut guard));
@@ -474,7 +475,7 @@ mod tests {
             // Or the pipe would have this task end its turn.
             tokio::task::yield_now().await;
             pulse.turn();
-            drop(pulse.begin());
+            drop(Pulse::begin(Arc::clone(&pulse)));
             let at_once = writes_at_once(&mut guard);
             if !at_once {
                 std::thread::sleep(Duration::from_millis(1));
@@ -495,7 +496,7 @@ mod tests {
     async fn a_connection_that_shares_its_thread_never_gives_way() {
         let (mut guard, pulse, _far) = guard();
         pulse.turn();
-        drop(pulse.begin());
+        drop(Pulse::begin(Arc::clone(&pulse)));
         assert!(writes_at_once(&mut guard));
     }
 
@@ -504,7 +505,7 @@ mod tests {
         let (mut guard, pulse, mut far) = guard();
         guard.gives_way(LONG);
         pulse.turn();
-        drop(pulse.begin());
+        drop(Pulse::begin(Arc::clone(&pulse)));
         let mut read = [0; 6];
         let both = async { tokio::join!(guard.write_all(b"answer"), far.read_exact(&mut read)) };
         let (wrote, _) = tokio::time::timeout(LONG, both).await.unwrap();

@@ -36,12 +36,20 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// Answers a request, or says that there are too many.
-    pub(super) async fn answer(
+    /// Answers a request, or says that there are too many. It is under way from now on, and not from when the answer is
+    /// first waited for: the connection is read before that, and would set an alarm for the rest of a head.
+    pub(super) fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<door::Body>, Infallible> {
-        let _under_way = self.pulse.begin();
+    ) -> impl Future<Output = Result<Response<door::Body>, Infallible>> {
+        let under_way = Pulse::begin(Arc::clone(&self.pulse));
+        async move {
+            let _under_way = under_way;
+            self.answered(request).await
+        }
+    }
+
+    async fn answered(&self, request: Request<Incoming>) -> Result<Response<door::Body>, Infallible> {
         let keeps_alive = request.version() < Version::HTTP_2;
         let began = Instant::now();
         let protocol = Protocol::of(&request);
