@@ -8,7 +8,6 @@ mod bare;
 mod cache;
 mod cerbos;
 mod cluster;
-mod connection;
 mod figures;
 mod http;
 mod neighbour;

@@ -10,6 +10,8 @@
 //! The server's work for it is at the server's own priority. A round in which the noise was less than [`LOUD`] of what
 //! it is to be fails the run.
 
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -18,7 +20,6 @@ use serde_json::{Value, json};
 use verdict_tests::gateways::add_told_as;
 use verdict_tests::server::{Server, Site, text};
 
-use crate::connection::{Connection, request};
 use crate::figures::Figures;
 use crate::http::{body, check, path};
 use crate::process::Ended;
@@ -162,6 +163,11 @@ pub(crate) fn make_noise(arguments: &[String]) {
     println!("{ARGUMENT}{}", json!({"asked": asked, "refused": refused}));
 }
 
+fn request(path: &str, body: &str) -> Vec<u8> {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n");
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
 /// Asks so often a second, over so many connections, each a thread of its own. What comes late is asked at once, and its
 /// time counts from when it should have been asked; how late a thread wakes up does not count.
 fn ask_at(
@@ -192,4 +198,57 @@ fn ask_at(
             });
         }
     });
+}
+
+/// A connection that is made again when the server has closed it.
+struct Connection<'a> {
+    address: &'a str,
+    stream: Option<TcpStream>,
+    answer: Vec<u8>,
+}
+
+impl<'a> Connection<'a> {
+    fn new(address: &'a str) -> Self {
+        Self { address, stream: None, answer: Vec::new() }
+    }
+
+    /// The status of the answer.
+    fn ask(&mut self, request: &[u8]) -> io::Result<u16> {
+        if let Some(status) = self.stream.is_some().then(|| self.try_ask(request)).and_then(Result::ok) {
+            return Ok(status);
+        }
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIME_MAX))?;
+        self.stream = Some(stream);
+        self.try_ask(request)
+    }
+
+    fn try_ask(&mut self, request: &[u8]) -> io::Result<u16> {
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        stream.write_all(request)?;
+        self.answer.clear();
+        let mut part = [0; 4_096];
+        let head = loop {
+            let count = stream.read(&mut part)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.answer.extend_from_slice(&part[..count]);
+            if let Some(end) = self.answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break end + 4;
+            }
+        };
+        let text = String::from_utf8_lossy(&self.answer[..head]).to_ascii_lowercase();
+        let length = text.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next());
+        let length: usize =
+            length.and_then(|length| length.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+        let left = (head + length).saturating_sub(self.answer.len());
+        self.answer.resize(left, 0);
+        stream.read_exact(&mut self.answer)?;
+        if text.contains("\r\nconnection: close") {
+            self.stream = None;
+        }
+        text.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(io::ErrorKind::InvalidData.into())
+    }
 }
