@@ -184,11 +184,11 @@ async fn over<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let handshake = http2::handshake(TokioExecutor::new(), stream).await;
         let (mut sender, connection) = handshake.expect("it speaks HTTP/2");
         tokio::spawn(connection);
-        each(questions, async |request| sender.send_request(request).await).await;
+        each(&format!("http://{NAME}"), questions, async |request| sender.send_request(request).await).await;
     } else {
         let (mut sender, connection) = http1::handshake(stream).await.expect("it speaks HTTP/1.1");
         tokio::spawn(connection);
-        each(questions, async |request| {
+        each("", questions, async |request| {
             sender.ready().await?;
             sender.send_request(request).await
         })
@@ -196,12 +196,14 @@ async fn over<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
 }
 
+/// `origin` stands before the path where HTTP has it there.
 async fn each<'a>(
+    origin: &str,
     questions: impl Iterator<Item = &'a Question>,
     mut send: impl AsyncFnMut(Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>>,
 ) {
     for question in questions {
-        let request = Request::post(format!("http://{NAME}{}", question.path))
+        let request = Request::post(format!("{origin}{}", question.path))
             .header("host", NAME)
             .header("content-type", "application/json")
             .header("authorization", format!("Bearer {TOKEN}"))
