@@ -14,7 +14,7 @@ pub(crate) struct Figures {
 }
 
 /// Quotients worth reading: what it is, above, below, and the goal of the project if it has one.
-const RATIOS: [(&str, &str, &str, &str); 22] = [
+const RATIOS: [(&str, &str, &str, &str); 23] = [
     ("an instance reset to a warm one, time", "decide.rust.pristine.p50", "decide.rust.warm.p50", "<= 1.4"),
     ("the same with 1 MB of memory", "decide.big.pristine.p50", "decide.big.warm.p50", "<= 1.4"),
     ("a new instance to one reset, time", "decide.rust.new.p50", "decide.rust.pristine.p50", ""),
@@ -49,6 +49,12 @@ const RATIOS: [(&str, &str, &str, &str); 22] = [
     ),
     ("256 connections: decide to bare, rate", "http.decide.256.rps", "http.bare.256.rps", ""),
     ("256 connections: logged to unlogged, rate", "http.decide.logged.rps", "http.decide.256.rps", ">= 0.70"),
+    (
+        "256 connections: logged to OPA's log on the console, rate",
+        "http.decide.logged.rps",
+        "http.opa.logged.rps",
+        "",
+    ),
     ("logged p50 to fdatasync p50", "http.decide.logged.p50", "http.decide.logged.fdatasync.p50", ""),
     (
         "two cores to one, client included: decide, rate",

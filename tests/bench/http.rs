@@ -11,6 +11,7 @@ use serde_json::Value;
 use verdict_tests::server::{Server, Site};
 
 use crate::figures::Figures;
+use crate::opa::DecisionLog;
 use crate::wrk::{Load, Wrk, median};
 use crate::{INPUT, POLICY, bare, cerbos, opa, uneven};
 
@@ -67,7 +68,8 @@ pub(crate) fn measure(figures: &mut Figures, wrk: &Wrk, seconds: u64) {
     let file = servers.site.path("answer.json");
     std::fs::write(&file, check(&servers.plain, false, None)).expect("a file can be written");
     let (_bare, bare) = bare::start(&file, None);
-    let (opa, cerbos) = (opa::start(), cerbos::start(&servers.site.path("cerbos")));
+    let (opa, opa_logged) = (opa::start(DecisionLog::Off), opa::start(DecisionLog::Console));
+    let cerbos = cerbos::start(&servers.site.path("cerbos"));
 
     let bare = format!("{bare}/");
     let decide = |server: &Server| format!("{}{}", server.address, path());
@@ -80,11 +82,13 @@ pub(crate) fn measure(figures: &mut Figures, wrk: &Wrk, seconds: u64) {
         target("http.decide.256", &decide(&servers.plain), body(), MANY),
         target(LOGGED, &decide(&servers.logged), body(), MANY),
     ];
-    match &opa {
-        Ok((_, address)) => {
-            targets.push(target("http.opa", &format!("{address}{}", opa::PATH), body(), FEW));
+    for (name, opa, connections) in [("http.opa", &opa, FEW), ("http.opa.logged", &opa_logged, MANY)] {
+        match opa {
+            Ok((_, address)) => {
+                targets.push(target(name, &format!("{address}{}", opa::PATH), body(), connections));
+            }
+            Err(reason) => figures.skip(name, reason),
         }
-        Err(reason) => figures.skip("http.opa", reason),
     }
     match &cerbos {
         Ok((_, address)) => {

@@ -1,5 +1,5 @@
-//! The peer: Open Policy Agent as a server, with the same policy in its own language and the same data. Its decision
-//! log is off, which is its default, and so is its log of requests.
+//! The peer: Open Policy Agent as a server, with the same policy in its own language and the same data. Its log of
+//! requests is off; its decision log, which is off by default, is so here unless it is asked for.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -14,19 +14,31 @@ pub(crate) const PATH: &str = "/v1/data/rbac/allow";
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What becomes of its decisions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DecisionLog {
+    Off,
+    /// Written to the standard error, which goes nowhere: the least that it can do with them.
+    Console,
+}
+
 /// The peer, running and checked to give the same answer; or why not.
-pub(crate) fn start() -> Result<(Ended, String), String> {
+pub(crate) fn start(log: DecisionLog) -> Result<(Ended, String), String> {
     let program =
         PathBuf::from(std::env::var_os("VERDICT_BENCH_OPA").ok_or("opa is not there; see `make bench`")?);
     // It cannot be asked which port it took.
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = port.map_err(|error| error.to_string())?.to_string();
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["run", "--server", "--addr", &address, "--log-level", "error", "--skip-version-check"])
         .args([library_file("peer.rego"), library_file("data.json")])
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn();
+        .stdout(Stdio::null());
+    if let DecisionLog::Console = log {
+        command.args(["--set", "decision_logs.console=true"]).stderr(Stdio::null());
+    }
+    let child = command.spawn();
     let process = Ended(child.map_err(|error| format!("opa does not run: {error}"))?);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
