@@ -81,6 +81,7 @@ pub(crate) fn measure(figures: &mut Figures, wrk: &Wrk, seconds: u64) {
         target("http.bare.256", &bare, body(), MANY),
         target("http.decide.256", &decide(&servers.plain), body(), MANY),
         target(LOGGED, &decide(&servers.logged), body(), MANY),
+        target("http.decide.logged.16", &decide(&servers.logged), body(), FEW),
     ];
     for (name, opa, connections) in [("http.opa", &opa, FEW), ("http.opa.logged", &opa_logged, MANY)] {
         match opa {

@@ -105,7 +105,9 @@ fn damaged_evidence_is_not_taken_for_erased() {
     let ledger = open(folder.path()).unwrap();
     ledger.append(&log(), b"leaf", b"evidence").wait().unwrap();
     let path = folder.path().join("evidence/0000000001");
-    let whole = fs::read(&path).unwrap();
+    let mut whole = fs::read(&path).unwrap();
+    // Behind it are zeros, where it reserved more.
+    whole.truncate(whole.windows(8).position(|window| window == b"evidence").unwrap() + 8);
     for place in 0..whole.len() {
         let mut changed = whole.clone();
         changed[place] ^= 1;
@@ -159,6 +161,74 @@ fn a_torn_tail_is_cut_and_a_missing_segment_is_found() {
     drop(ledger);
     assert_eq!(fs::read(&last).unwrap(), whole);
     fs::remove_file(journal.join("0000000002")).unwrap();
+    assert!(matches!(open(folder.path()), Err(LedgerError::Corrupt { .. })));
+}
+
+/// Copies a folder as it is: what a process leaves that is killed.
+fn killed(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    verdict_tests::server::copy(folder, copy.path());
+    copy
+}
+
+#[test]
+fn what_was_reserved_and_not_used_is_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |folder: &Path| {
+        let storage = Arc::new(DirStorage::open(folder).unwrap());
+        Ledger::open(storage, key(), verdict_ledger::Config::new("log.example/test")).unwrap()
+    };
+    let ledger = open(folder.path());
+    let mut told = Told::default();
+    for number in 0..40u8 {
+        let (leaf, evidence) = (vec![number; 5_000], vec![number; 9_000]);
+        let index = ledger.append(&log(), &leaf, &evidence).wait().unwrap();
+        told.entries.insert((log(), index), (leaf, evidence));
+    }
+    let bytes = |folder: &Path, name: &str| fs::metadata(folder.join(name)).unwrap().len();
+    let (journal, evidence) = ("journal/0000000001", "evidence/0000000001");
+    let killed = killed(folder.path());
+    drop(ledger);
+    let (written, written_evidence) = (bytes(folder.path(), journal), bytes(folder.path(), evidence));
+    assert!(written > 40 * 5_000 && written_evidence > 40 * 9_000);
+    // A file system may have nothing to gain from it.
+    let reserved = bytes(killed.path(), journal) - written;
+    assert!(reserved <= 1 << 20, "{reserved}");
+    println!("{reserved} bytes of the journal were reserved");
+    let ledger = open(killed.path());
+    ledger.publish().unwrap();
+    check(&ledger, &told, &[]);
+    assert_eq!(ledger.stats().torn_bytes, 0);
+    assert_eq!(bytes(killed.path(), journal), written);
+    assert_eq!(ledger.append(&log(), b"next", b"next").wait().unwrap(), 40);
+}
+
+#[test]
+fn zeros_behind_a_segment_are_no_damage_and_in_it_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut told, ledger) = (Told::default(), open(folder.path()).unwrap());
+    work(&ledger, &mut Random(1), 30, &mut told);
+    ledger.publish().unwrap();
+    drop(ledger);
+    let mut segments: Vec<_> =
+        fs::read_dir(folder.path().join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    assert!(segments.len() > 3);
+    for path in &segments {
+        let whole = fs::read(path).unwrap();
+        fs::write(path, [&whole[..], &[0; 10_000]].concat()).unwrap();
+    }
+    let ledger = open(folder.path()).unwrap();
+    check(&ledger, &told, &[]);
+    assert_eq!(ledger.stats().torn_bytes, 0);
+    drop(ledger);
+    let whole = fs::read(&segments[1]).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    // The last batch of a segment that others follow.
+    let last = whole.windows(4).rposition(|window| window == b"VDJ1").unwrap();
+    let mut lost = whole.clone();
+    lost[last..=end].fill(0);
+    fs::write(&segments[1], lost).unwrap();
     assert!(matches!(open(folder.path()), Err(LedgerError::Corrupt { .. })));
 }
 

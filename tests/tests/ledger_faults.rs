@@ -175,7 +175,8 @@ fn a_full_disk_is_said_to_whoever_appends_and_to_who_asks_how_it_is() {
     ledger.append(&log, b"first", b"evidence").wait().unwrap();
     storage.fill_at(1);
     for _ in 0..3 {
-        let refused = ledger.append(&log, b"second", b"evidence").wait();
+        // More than may be reserved.
+        let refused = ledger.append(&log, b"second", [7; 5_000].as_slice()).wait();
         assert!(matches!(refused, Err(LedgerError::Full { .. })), "{refused:?}");
         assert!(matches!(ledger.health(), Err(LedgerError::Full { .. })));
     }

@@ -14,6 +14,7 @@
 //! `sequence` counts batches from 1 through all segments without a gap; `durable` is the last batch that was known to
 //! be durable when this one was written. With it a torn tail can be told from damage: a batch that does not read is
 //! torn, and cut off, exactly if no header behind it says that it had been durable. Anything else is an error.
+//! Behind the last batch there may be zeros: room that was reserved, and not given back because of a crash.
 //!
 //! Evidence is a row of segment files of its own, `evidence/0000000001` and on, whose frames are
 //! `u32 crc32c of the bytes | bytes`; where and how long is in the journal. Evidence segments are never appended to
@@ -207,6 +208,11 @@ pub(crate) fn scan<'a>(
         scanned = Scanned { bytes: offset, sequence: header.sequence };
     }
     Ok(scanned)
+}
+
+/// The length of bytes without the zeros at their end: what was reserved and never written.
+pub(crate) fn without_reserved(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 /// A batch, if all of it reads.

@@ -264,7 +264,7 @@ impl Ledger {
                 visit(&entry.log, entry.index, entry.leaf);
                 Ok(())
             })?;
-            if scanned.bytes != bytes.len() {
+            if scanned.bytes < journal::without_reserved(&bytes) {
                 let what = format!("batch {} at byte {} does not read", scanned.sequence + 1, scanned.bytes);
                 return Err(LedgerError::corrupt(path, what));
             }

@@ -62,7 +62,7 @@ pub(crate) fn recover(store: &Store, key: &SigningKey, config: &Config) -> Resul
         check_tail(&bytes, scanned, &path, is_last)?;
         sequence = scanned.sequence;
         if is_last {
-            torn_bytes = bytes.len() - scanned.bytes;
+            torn_bytes = journal::without_reserved(&bytes).saturating_sub(scanned.bytes);
             rewrite(store, &path, bytes, scanned.bytes)?;
         }
         let offset =
@@ -108,7 +108,7 @@ fn check_tail(bytes: &[u8], scanned: journal::Scanned, path: &str, is_last: bool
         let what = format!("batch {} at byte {} {what}", scanned.sequence + 1, scanned.bytes);
         Err(LedgerError::corrupt(path, what))
     };
-    if tail.is_empty() {
+    if journal::without_reserved(tail) == 0 {
         Ok(())
     } else if !is_last {
         damaged("does not read, and later segments follow")

@@ -67,13 +67,22 @@ pub trait Storage: Send + Sync {
     fn read(&self, path: &str, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>>;
 }
 
-/// A file that was created and is being appended to.
+/// A file that was created and is being appended to. Dropped, it gives back what was reserved and not used; a crash may
+/// leave it.
 pub trait StorageFile: Send {
     /// Appends all the bytes. After an error any part of them may be there.
     ///
     /// # Errors
     /// Any I/O error.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Reserves the next `bytes` bytes, or a part of them, for appends: what is appended there changes neither the
+    /// length of the file nor its place on the disk, and a sync has only the bytes to write. Where a file system keeps
+    /// a journal of its own that is most of what a sync costs. Until then zeros are read there.
+    ///
+    /// # Errors
+    /// Any I/O error; `Unsupported` where nothing can be gained. The file is as it was, and appends make it longer.
+    fn reserve(&mut self, bytes: u64) -> io::Result<()>;
 
     /// Makes everything appended so far durable (`fdatasync`). After an error nobody knows what is, and calling it
     /// again would tell a lie: the caller must not.

@@ -20,6 +20,11 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// What an entry has besides its leaf, with a name of usual length.
 const ENTRY_BYTES_BESIDES: usize = 64;
 
+/// A segment reserves as much as it has, within these: a small ledger takes little room, and one that is busy reserves
+/// seldom. Bytes.
+const RESERVED_BYTES_MIN: u64 = 64 << 10;
+const RESERVED_BYTES_MAX: u64 = 1 << 20;
+
 /// A ledger that found no room goes on where there is this much. Bytes.
 const ROOM_BYTES: usize = 1 << 20;
 
@@ -49,6 +54,8 @@ struct Segment {
     number: u32,
     open: Option<Box<dyn StorageFile>>,
     bytes: u64,
+    /// Up to here room was asked for; none where it is not to be had.
+    reserved: Option<u64>,
     dirty: bool,
     /// Something was written in part, after all that counts.
     torn: bool,
@@ -357,7 +364,7 @@ impl Writer {
 
 impl Segment {
     fn new(path: fn(u32) -> String, number: u32) -> Self {
-        Self { path, number, open: None, bytes: 0, dirty: false, torn: false }
+        Self { path, number, open: None, bytes: 0, reserved: None, dirty: false, torn: false }
     }
 
     fn is_full(&self, shared: &Shared, more: usize) -> bool {
@@ -372,10 +379,19 @@ impl Segment {
                 let exhausted =
                     || LedgerError::corrupt((self.path)(self.number), "there are no segment numbers left");
                 self.number = self.number.checked_add(1).ok_or_else(exhausted)?;
-                self.bytes = 0;
+                // What is seldom synced gains nothing.
+                let is_synced = shared.config.durability == Durability::Durable;
+                (self.bytes, self.reserved) = (0, is_synced.then_some(0));
                 empty.insert(shared.store.create(&(self.path)(self.number))?)
             }
         };
+        let end = self.bytes + bytes.len() as u64;
+        if self.reserved.is_some_and(|reserved| reserved < end) {
+            let more = self.bytes.clamp(RESERVED_BYTES_MIN, RESERVED_BYTES_MAX);
+            let reserved = (end + more).min(shared.config.segment_bytes_max);
+            // Where there is no room to reserve there may be enough for these bytes; if not, the append says so.
+            self.reserved = file.reserve(reserved.saturating_sub(self.bytes)).ok().map(|()| reserved);
+        }
         (self.dirty, self.torn) = (true, true);
         file.append(bytes).map_err(|error| LedgerError::write(&(self.path)(self.number), error))?;
         self.torn = false;

@@ -58,7 +58,8 @@ enum Node {
     File {
         current: Vec<u8>,
         durable: Vec<u8>,
-        /// From here on the next sync writes. A failed sync moves it on without writing: the pages count as clean.
+        /// From here on the next sync writes. A failed sync moves it on, and has written a part of it at most: the
+        /// pages count as clean.
         dirty: usize,
     },
     Folder {
@@ -169,15 +170,12 @@ impl Node {
     fn crash(&mut self, random: &mut Random, survival: Survival) {
         match self {
             Node::File { current, durable, dirty } => {
-                if survival == Survival::Anything && current.len() > durable.len() {
-                    let mut tail = current.split_off(durable.len());
-                    tail.truncate(random.below(tail.len() + 1));
-                    tail.chunks_mut(64).for_each(|block| {
-                        if random.below(4) == 0 {
-                            block.fill(0);
-                        }
-                    });
-                    durable.extend(tail);
+                if survival == Survival::Anything {
+                    let (old, new) = (durable.len(), current.len());
+                    let longer = random.below(new.saturating_sub(old) + 1);
+                    let shorter = random.coin() && new < old;
+                    durable.resize(if shorter { new } else { old + longer }, 0);
+                    write_blocks(current, durable, old.min(*dirty), |_| random.below(4) != 0);
                 }
                 current.clone_from(durable);
                 *dirty = durable.len();
@@ -195,6 +193,15 @@ impl Node {
                 current.clone_from(durable);
             }
         }
+    }
+}
+
+/// Some blocks of a file reach the disk, of those that there are on both.
+fn write_blocks(current: &[u8], durable: &mut [u8], from: usize, mut is_written: impl FnMut(usize) -> bool) {
+    let end = current.len().min(durable.len());
+    for start in (from..end).step_by(64).filter(|start| is_written(*start)) {
+        let block = start..end.min(start + 64);
+        durable[block.clone()].copy_from_slice(&current[block]);
     }
 }
 
@@ -291,7 +298,7 @@ impl Storage for Forgetful {
             }
             Ok(())
         })?;
-        Ok(Box::new(File { storage: self.clone(), node, life: world.life }))
+        Ok(Box::new(File { storage: self.clone(), node, life: world.life, bytes: 0, room: 0 }))
     }
 
     fn create_folder(&self, path: &str) -> io::Result<()> {
@@ -366,46 +373,98 @@ struct File {
     storage: Forgetful,
     node: usize,
     life: usize,
+    /// What was appended.
+    bytes: usize,
+    /// Up to where it is reserved.
+    room: usize,
+}
+
+impl File {
+    fn world(&self) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.storage.world();
+        if world.life == self.life { Ok(world) } else { Err(error("a file of an earlier life")) }
+    }
+}
+
+impl World {
+    fn write(&mut self, node: usize, at: usize, bytes: &[u8]) {
+        if let Node::File { current, dirty, .. } = &mut self.nodes[node] {
+            let end = at + bytes.len();
+            current.resize(current.len().max(end), 0);
+            current[at..end].copy_from_slice(bytes);
+            *dirty = at.min(*dirty);
+        }
+    }
 }
 
 impl StorageFile for File {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut world = self.storage.world();
-        if world.life != self.life {
-            return Err(error("a file of an earlier life"));
-        }
-        if world.is_full() {
+        let mut world = self.world()?;
+        if world.is_full() && self.bytes + bytes.len() > self.room {
             // What still fits is there.
             let part = world.random.below(bytes.len());
-            if let Node::File { current, .. } = &mut world.nodes[self.node] {
-                current.extend_from_slice(&bytes[..part]);
-            }
+            world.write(self.node, self.bytes, &bytes[..part]);
             return Err(io::ErrorKind::StorageFull.into());
         }
         world.step(|world, happens| {
             let part = if happens { bytes.len() } else { world.random.below(bytes.len() + 1) };
-            if let Node::File { current, .. } = &mut world.nodes[self.node] {
-                current.extend_from_slice(&bytes[..part]);
+            world.write(self.node, self.bytes, &bytes[..part]);
+            Ok(())
+        })?;
+        drop(world);
+        self.bytes += bytes.len();
+        Ok(())
+    }
+
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        let room = self.bytes + bytes as usize;
+        let mut world = self.world()?;
+        if world.is_full() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if world.random.below(3) == 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        world.step(|world, happens| {
+            if let (Node::File { current, dirty, .. }, true) = (&mut world.nodes[self.node], happens) {
+                *dirty = current.len().min(*dirty);
+                current.resize(current.len().max(room), 0);
             }
             Ok(())
-        })
+        })?;
+        drop(world);
+        self.room = room;
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let mut world = self.storage.world();
-        if world.life != self.life {
-            return Err(error("a file of an earlier life"));
-        }
+        let mut world = self.world()?;
         world.step(|world, happens| {
-            if let Node::File { current, durable, dirty } = &mut world.nodes[self.node] {
-                if happens && !world.lying {
+            let World { nodes, random, lying, .. } = world;
+            if let Node::File { current, durable, dirty } = &mut nodes[self.node] {
+                if happens && !*lying {
                     durable.resize(*dirty, 0);
                     durable.extend_from_slice(&current[*dirty..]);
+                } else if !*lying {
+                    write_blocks(current, durable, *dirty, |_| random.coin());
                 }
                 *dirty = current.len();
             }
             Ok(())
         })
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let Ok(mut world) = self.world() else { return };
+        if world.dead || self.room <= self.bytes {
+            return;
+        }
+        if let Node::File { current, dirty, .. } = &mut world.nodes[self.node] {
+            current.truncate(self.bytes);
+            *dirty = current.len().min(*dirty);
+        }
     }
 }
 
