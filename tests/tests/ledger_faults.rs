@@ -6,7 +6,8 @@ mod ledger_support;
 use std::sync::Arc;
 
 use ledger_support::{
-    Fault, Forgetful, Random, Survival, Told, check, check_tiles_on_disk, config, key, open, work,
+    Fault, Forgetful, Random, Survival, Told, check, check_evidence, check_tiles_on_disk, config, key, open,
+    work,
 };
 use verdict_ledger::{Config, Durability, Ledger, LedgerError};
 
@@ -51,6 +52,7 @@ fn run(seed: u64, step: usize, fault: Fault, end: End) {
     live(&storage, &mut random, &mut told, End::Power(Survival::Anything));
     let ledger = open(&storage).unwrap();
     check(&ledger, &told, &storage.checkpoints());
+    check_evidence(&ledger);
     work(&ledger, &mut random, 2, &mut told);
     ledger.close().unwrap();
     drop(ledger);

@@ -546,6 +546,16 @@ pub fn check(ledger: &Ledger, told: &Told, ever: &[(String, Vec<u8>)]) {
     }
 }
 
+/// Of a ledger whose appends are durable no entry is without its evidence, told or not.
+pub fn check_evidence(ledger: &Ledger) {
+    for log in ledger.logs() {
+        for index in 0..ledger.size(&log) {
+            let evidence = ledger.evidence(&log, index);
+            assert!(matches!(evidence, Ok(Some(_))), "evidence {index} of {log}: {evidence:?}");
+        }
+    }
+}
+
 fn check_history(
     log: &LogName,
     vkey: &VerifierKey,
