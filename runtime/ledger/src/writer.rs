@@ -341,8 +341,10 @@ impl Writer {
             log.update(|state| state.durable = size);
         }
         self.shared.counters.unsynced.store(0, Ordering::Relaxed);
-        self.shared.wake().dirty = true;
-        self.shared.woken.notify_all();
+        // Who was told already waits for the end of its interval, and not to be told again.
+        if !std::mem::replace(&mut self.shared.wake().dirty, true) {
+            self.shared.woken.notify_all();
+        }
         Ok(())
     }
 
